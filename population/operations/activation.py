@@ -1,0 +1,83 @@
+"""``relu``, ``gelu``, ``tanh``, ``sigmoid`` entry by entry, and ``softmax`` over the first axis.
+
+Vectorised kernels finish the last few entries of a tensor by scalar code, whose bits may differ; so every candidate's
+entries are padded to whole vectors where the kernel is not a single exact operation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import torch
+from torch.nn import functional
+
+from population.dims import Shape
+from population.errors import InvalidGraph
+from population.operations.registry import Attributes, Call, Inferred, Operation, Sizes, register
+
+#: Entries that an unrolled loop of the widest vectors handles at once.
+_LANES: Final = 64
+
+
+def whole_vectors(values: torch.Tensor) -> torch.Tensor:
+    """The value with its samples padded so that each candidate's entries fill whole vectors."""
+    missing = -values.shape[-1] % _LANES
+    return functional.pad(values, (0, missing)) if missing else values
+
+
+def _same(inputs: Sequence[Shape], attributes: Attributes) -> Inferred:
+    return Inferred(inputs[0])
+
+
+def _flops_each(count: int) -> Callable[[Sequence[Sizes], Sizes, Attributes], int]:
+    return lambda inputs, output, attributes: count * math.prod(output)
+
+
+def _run_relu(call: Call) -> torch.Tensor:
+    return torch.relu(call.inputs[0])
+
+
+def _elementwise(
+    name: str, function: Callable[[torch.Tensor], torch.Tensor], flops: int, keeps_zero: bool
+) -> Operation:
+    def run(call: Call) -> torch.Tensor:
+        values = call.inputs[0]
+        return function(whole_vectors(values))[..., : values.shape[-1]]
+
+    def run_single(call: Call) -> torch.Tensor:
+        return function(call.inputs[0])
+
+    return register(Operation(name, _same, _flops_each(flops), run, run_single, keeps_zero=keeps_zero))
+
+
+relu = register(
+    Operation("relu", _same, _flops_each(1), _run_relu, lambda call: functional.relu(call.inputs[0]), keeps_zero=True)
+)
+gelu = _elementwise("gelu", functional.gelu, 5, keeps_zero=True)
+tanh = _elementwise("tanh", torch.tanh, 1, keeps_zero=True)
+sigmoid = _elementwise("sigmoid", torch.sigmoid, 3, keeps_zero=False)
+
+
+def _infer_softmax(inputs: Sequence[Shape], attributes: Attributes) -> Inferred:
+    if not inputs[0]:
+        raise InvalidGraph("expected an input with at least one axis: reshape a single number to [1] first")
+    return Inferred(inputs[0])
+
+
+def _run_softmax(call: Call) -> torch.Tensor:
+    (values,), mask = call.inputs, call.masks[0] if call.masks else None
+    padded = whole_vectors(values)
+    if mask is None:
+        return torch.softmax(padded, dim=1)[..., : values.shape[-1]]
+    live = mask.any(dim=1, keepdim=True)  # a place without any live unit has no shares to give
+    result = torch.softmax(padded.masked_fill(~mask & live, -torch.inf), dim=1)
+    return result[..., : values.shape[-1]]
+
+
+softmax = register(
+    Operation(
+        "softmax", _infer_softmax, _flops_each(5), _run_softmax, lambda call: functional.softmax(call.inputs[0], dim=1)
+    )
+)

@@ -1,0 +1,72 @@
+"""``layer_norm``: every sample brought to mean 0 and variance 1 over all of its live entries, then scaled and shifted.
+
+The scale and the shift have one number for each unit of the first axis (in torch: one for each entry), so that they stay
+as small as the widths they belong to.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional
+
+from population.dims import Shape
+from population.errors import InvalidGraph
+from population.operations.activation import whole_vectors
+from population.operations.attributes import flag, number
+from population.operations.registry import Attributes, Call, Inferred, Operation, ParameterSpec, Sizes, register
+
+
+def _infer(inputs: Sequence[Shape], attributes: Attributes) -> Inferred:
+    (shape,) = inputs
+    if not shape:
+        raise InvalidGraph("expected an input with at least one axis: a single number cannot be normalised")
+    if not attributes["affine"]:
+        return Inferred(shape)
+    weight = ParameterSpec((shape[0],), role="scale", axes=("unit",))
+    return Inferred(shape, {"weight": weight, "bias": ParameterSpec((shape[0],), role="bias", axes=("unit",))})
+
+
+def _flops(inputs: Sequence[Sizes], output: Sizes, attributes: Attributes) -> int:
+    return (8 if attributes["affine"] else 6) * math.prod(output)
+
+
+def _run(call: Call) -> torch.Tensor:
+    (given,), mask = call.inputs, call.masks[0] if call.masks else None
+    values = whole_vectors(given)
+    axes = tuple(range(1, values.dim() - 1))
+    count = math.prod(values.shape[1:-1])
+    if mask is None:
+        share: torch.Tensor | float = 1.0 / count
+        centred = values - _sum(values, axes) * share
+    else:
+        live = mask.expand(mask.shape[0], *values.shape[1:-1], 1)
+        share = 1.0 / live.to(values.dtype).sum(dim=axes, keepdim=True)
+        centred = (values - _sum(values * live, axes) * share) * live
+    result = centred / torch.sqrt(_sum(centred * centred, axes) * share + float(call.attributes["eps"]))  # type: ignore[arg-type]
+    if call.parameters:
+        rest = (1,) * (values.dim() - 2)
+        weight, bias = call.parameters["weight"], call.parameters["bias"]
+        result = result * weight.reshape(*weight.shape, *rest) + bias.reshape(*bias.shape, *rest)
+    return result[..., : given.shape[-1]]
+
+
+def _sum(values: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
+    """The sum over units and places; samples stay innermost, so that every candidate is added up alike."""
+    return values.sum(dim=axes, keepdim=True)
+
+
+def _run_single(call: Call) -> torch.Tensor:
+    (values,) = call.inputs
+    result = functional.layer_norm(values, values.shape[1:], eps=float(call.attributes["eps"]))  # type: ignore[arg-type]
+    if not call.parameters:
+        return result
+    rest = (1,) * (values.dim() - 2)
+    return result * call.parameters["weight"].reshape(-1, *rest) + call.parameters["bias"].reshape(-1, *rest)
+
+
+layer_norm = register(
+    Operation("layer_norm", _infer, _flops, _run, _run_single, {"eps": number(1e-5), "affine": flag(True)})
+)
