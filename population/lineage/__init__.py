@@ -1,0 +1,40 @@
+"""The lineage: who came from whom, by which operation, with which score; one durable log per campaign, read by SQL.
+
+Records are plain (``records.py``); ``LineageWriter`` and ``LineageReader`` bring Arrow with them and are therefore
+imported when they are first asked for. The formats stand in LINEAGE.md.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from population.lineage.records import STATUSES, Births, Commit, Measure
+from population.lineage.schema import HOME_HANDLE, VIEW_NAMES
+
+if TYPE_CHECKING:
+    from population.lineage.reader import LineageReader, Snapshot
+    from population.lineage.views import QueryLimits
+    from population.lineage.writer import LineageWriter
+
+__all__ = [
+    "HOME_HANDLE",
+    "STATUSES",
+    "VIEW_NAMES",
+    "Births",
+    "Commit",
+    "LineageReader",
+    "LineageWriter",
+    "Measure",
+    "QueryLimits",
+    "Snapshot",
+]
+
+_LAZY = {"LineageReader": "reader", "Snapshot": "reader", "LineageWriter": "writer", "QueryLimits": "views"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -1,0 +1,158 @@
+"""Reads lineages, also while they are written: commits for a replay, a content hash, DuckDB views.
+
+Noun: a *snapshot* is one consistent state of a campaign's log: what is sealed and the whole commits that follow it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from population.errors import InputError, LineageCorrupt, NotFound, StorageError
+from population.files import FileSystem
+from population.lineage.digest import ContentHash
+from population.lineage.log import Tail
+from population.lineage.payload import Chunk, chunk_of_frames, commits_of
+from population.lineage.records import Commit
+from population.lineage.schema import check_handle
+from population.lineage.segments import MANIFEST as MANIFEST_NAME
+from population.lineage.segments import (
+    Manifest,
+    journal_path,
+    read_manifest,
+    sealed_chunks,
+    segments_dir,
+    verified_bytes,
+)
+from population.lineage.writer import read_tail
+
+if TYPE_CHECKING:
+    from population.lineage.views import QueryLimits
+
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One campaign's log at one moment. ``torn_bytes``: an append that is under way, or that a crash left."""
+
+    manifest: Manifest
+    tail: Chunk
+    next_step: int
+    torn_bytes: int
+
+
+class LineageReader:
+    """Reads the lineages of one home; any number of readers, in any process, beside the writer.
+
+    Whatever is read is a whole number of commits. Segments are checked against their hashes once per reader.
+    """
+
+    def __init__(self, files: FileSystem, home: Path) -> None:
+        """Opens nothing yet; a home without lineages has no handles."""
+        self._files, self._home = files, home
+        self._verified: set[tuple[str, str]] = set()
+
+    def handles(self) -> list[str]:
+        """Returns the handles of all logs, sorted; ``_home`` is the one of promotions and looks."""
+        found = set()
+        for folder in (self._home / "campaigns", self._home / "lineage"):
+            for handle in self._files.list(folder) if self._files.exists(folder) else ():
+                with contextlib.suppress(InputError, StorageError):  # a stray file is no campaign
+                    if self._has_lineage(handle):
+                        found.add(handle)
+        return sorted(found)
+
+    def commits(self, handle: str) -> Iterator[Commit]:
+        """Returns the commits of one campaign, in order, exactly as they were committed.
+
+        Raises:
+            NotFound: there is no such log. LineageCorrupt: it is damaged; commits before the damage come first.
+        """
+        for chunk in self._chunks(handle):
+            yield from commits_of(chunk)
+
+    def next_step(self, handle: str) -> int:
+        """Returns the number of commits of one campaign."""
+        return self.snapshot(handle).next_step
+
+    def content_hash(self, handle: str) -> str:
+        """Returns one hash over a campaign's rows, in hex: the same before and after sealing, on any number of workers."""
+        content = ContentHash()
+        for chunk in self._chunks(handle):
+            content.update(chunk)
+        return content.hexdigest()
+
+    def connect(self) -> Any:
+        """Returns an in-memory DuckDB connection with the views, for a notebook: it may do what its user may do."""
+        from population.lineage.views import open_connection
+
+        return open_connection(self)
+
+    def query(self, sql: str, limits: QueryLimits | None = None) -> Any:
+        """Returns the ``pyarrow.Table`` that one SELECT over the views yields; it can read nothing else.
+
+        Raises:
+            InputError: not one SELECT, DuckDB refused it, or a limit was met; the message says which.
+        """
+        from population.lineage.views import run_query
+
+        return run_query(self, sql, limits)
+
+    def snapshot(self, handle: str) -> Snapshot:
+        """Returns one consistent state of a campaign's log. Raises NotFound and LineageCorrupt."""
+        if not self._has_lineage(handle):
+            raise NotFound(
+                f"no lineage of a campaign {handle!r} in {self._home}; there are: {', '.join(self.handles())}"
+            )
+        for attempt in range(_ATTEMPTS):
+            try:
+                return self._look(handle)
+            except (LineageCorrupt, NotFound):
+                if attempt == _ATTEMPTS - 1:  # until then: perhaps sealed, or cut by a recovery, while we read
+                    raise
+        raise AssertionError("unreachable")
+
+    def _look(self, handle: str) -> Snapshot:
+        manifest = read_manifest(self._files, self._home, handle)
+        path = journal_path(self._home, handle, manifest.journal)
+        tail = read_tail(self._files, self._home, manifest) if self._files.exists(path) else Tail((), 0, 0)
+        if not tail.frames and manifest.journal:
+            raise LineageCorrupt(
+                f"{path}: damaged: the manifest names this journal, and it is missing or empty. "
+                "Restore this file from a copy; what is sealed is not affected"
+            )
+        chunk = chunk_of_frames(tail.frames, handle, str(path))
+        commits = chunk.tables["commits"].num_rows if "commits" in chunk.tables else 0
+        return Snapshot(manifest, chunk, manifest.next_step + commits, tail.torn_bytes)
+
+    def segment_files(self, manifest: Manifest) -> dict[str, list[Path]]:
+        """Returns a campaign's segment files by table, after checking each against its hash."""
+        found: dict[str, list[Path]] = {}
+        for segment in manifest.segments:
+            path = segments_dir(self._home, manifest.handle) / segment.file
+            if (str(path), segment.blake3) not in self._verified or self._files.size(path) != segment.bytes:
+                verified_bytes(self._files, self._home, manifest.handle, segment)
+                self._verified.add((str(path), segment.blake3))
+            found.setdefault(segment.table, []).append(path)
+        return found
+
+    @property
+    def files(self) -> FileSystem:
+        """The file system that is read."""
+        return self._files
+
+    def _has_lineage(self, handle: str) -> bool:
+        check_handle(handle)
+        folder = journal_path(self._home, handle, 0).parent
+        if self._files.exists(segments_dir(self._home, handle) / MANIFEST_NAME):
+            return True
+        return self._files.exists(folder) and any(name.startswith("journal-") for name in self._files.list(folder))
+
+    def _chunks(self, handle: str) -> Iterator[Chunk]:
+        snapshot = self.snapshot(handle)
+        yield from sealed_chunks(self._files, self._home, snapshot.manifest)
+        yield snapshot.tail
