@@ -1,0 +1,146 @@
+"""Runs a tile: rows of one species, sliced to each tier, on all samples of a split. The same code in every judge.
+
+Shapes: P candidates of a full tile, K classes, R rows of the split, N samples of a tile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fitness import wire
+from fitness.plan import KernelPlan
+from population.cbor import decode
+from population.graph import OpGraph
+from population.interpret import run_stack
+from population.stack import Stack
+from population.tiers import slice_stack
+
+Outputs = tuple[npt.NDArray[np.float32], ...]
+MAX_GRAPH_BYTES = 16 << 20
+
+
+class WrongOutput(Exception):
+    """An operation returned another shape or dtype than its graph promised."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Rows of one species to run in one go.
+
+    Attributes:
+        key: names the inputs. graph: canonical bytes of the op graph's plain value. rows: canonical row bytes.
+        tiers: (name, widths by symbol) in the order of the outputs; no widths mean the whole row.
+        output: the output channel that is wanted. num_classes: K.
+        has_plugins: whether the graph holds operations that are not ours.
+    """
+
+    key: bytes
+    graph: bytes
+    rows: tuple[bytes, ...]
+    tiers: tuple[tuple[str, Mapping[str, int]], ...]
+    plan: KernelPlan
+    output: str
+    num_classes: int
+    has_plugins: bool = False
+
+    def output_shapes(self, num_rows: int) -> list[tuple[int, ...]]:
+        """Returns the shape of each tier's outputs, ``[rows of the tile, K, R]``."""
+        return [(len(self.rows), self.num_classes, num_rows)] * len(self.tiers)
+
+    def to_message(self, number: int) -> wire.Message:
+        """Returns the tile as a message; ``number`` is what the other side knows the inputs by."""
+        fields = {
+            "inputs": number,
+            "tiers": [[name, dict(widths)] for name, widths in self.tiers],
+            "plan": self.plan.to_value(),
+            "output": self.output,
+            "num_classes": self.num_classes,
+        }
+        return wire.Message("tile", fields, [self.graph, *self.rows])
+
+    @staticmethod
+    def from_message(message: wire.Message) -> Tile:
+        """Returns the tile of ``to_message``, without key and plugin mark."""
+        graph, *rows = (bytes(blob) for blob in message.blobs)
+        fields = message.fields
+        tiers = tuple((name, widths) for name, widths in fields["tiers"])
+        plan = KernelPlan(**fields["plan"])
+        return Tile(b"", graph, tuple(rows), tiers, plan, fields["output"], fields["num_classes"])
+
+
+class Samples:
+    """The inputs of a split with the samples last, padded with zero rows to whole tiles."""
+
+    def __init__(self, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
+        self._inputs = {name: np.moveaxis(array, 0, -1)[None] for name, array in inputs.items()}  # [1, *shape, R]
+        self.num_rows = next(iter(self._inputs.values())).shape[-1]
+        self._padded: dict[int, dict[str, torch.Tensor]] = {}
+
+    def tiles(self, plan: KernelPlan) -> Iterator[tuple[int, dict[str, torch.Tensor]]]:
+        """Yields (first sample, channel -> ``[1, *shape, N]``) tile by tile, new memory: an operation may spoil its own."""
+        padded = self._padded.get(plan.samples)
+        if padded is None:
+            padded = {name: _pad(array, plan.padded(self.num_rows)) for name, array in self._inputs.items()}
+            self._padded[plan.samples] = padded
+        for start in range(0, plan.padded(self.num_rows), plan.samples):
+            stop = start + plan.samples
+            yield start, {name: tensor[..., start:stop].clone() for name, tensor in padded.items()}
+
+
+def forward(tile: Tile, samples: Samples) -> Outputs:
+    """Returns the outputs of a tile, one array ``[rows, K, R]`` a tier.
+
+    The tile is computed at its plan's size: missing candidates are copies of its first row, missing samples are zeros.
+
+    Raises:
+        WrongOutput: an operation broke its promise. Whatever else an operation raises passes through.
+    """
+    with torch.no_grad():
+        stack = Stack.from_row_bytes(_graph_of(tile.graph), list(tile.rows))
+        missing = tile.plan.candidates - stack.num_rows
+        full = stack.gather(torch.tensor([*range(stack.num_rows), *[0] * missing], dtype=torch.int64))
+        return tuple(
+            _run_tier(slice_stack(full, widths, name) if widths else full, tile, samples) for name, widths in tile.tiers
+        )
+
+
+@contextlib.contextmanager
+def single_threaded() -> Iterator[None]:
+    """Computes with one thread inside the block, as every judge does."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _run_tier(stack: Stack, tile: Tile, samples: Samples) -> npt.NDArray[np.float32]:
+    outputs = torch.zeros(stack.num_rows, tile.num_classes, tile.plan.padded(samples.num_rows))
+    expected = (stack.num_rows, tile.num_classes, tile.plan.samples)
+    for start, inputs in samples.tiles(tile.plan):
+        result = run_stack(stack, inputs, [tile.output])[tile.output]
+        if tuple(result.shape) != expected or result.dtype != torch.float32:
+            found = f"{list(result.shape)} {str(result.dtype).removeprefix('torch.')}"
+            raise WrongOutput(f"output {tile.output!r} must be {list(expected)} float32, got {found}")
+        outputs[..., start : start + tile.plan.samples] = result
+    kept: npt.NDArray[np.float32] = outputs[: len(tile.rows), :, : samples.num_rows].contiguous().numpy()
+    return kept
+
+
+@functools.lru_cache(maxsize=8)
+def _graph_of(data: bytes) -> OpGraph:
+    return OpGraph.from_value(decode(data, max_bytes=MAX_GRAPH_BYTES))
+
+
+def _pad(array: npt.NDArray[Any], num_samples: int) -> torch.Tensor:
+    widths: Sequence[tuple[int, int]] = [(0, 0)] * (array.ndim - 1) + [(0, num_samples - array.shape[-1])]
+    return torch.from_numpy(np.ascontiguousarray(np.pad(array, widths)))

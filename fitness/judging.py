@@ -1,0 +1,212 @@
+"""Judges the rows of a stack: cuts them into tiles, isolates what fails, scores outputs with labels the judge never sees.
+
+Shapes: n rows, T tiers, M objectives, K skills, N rows of the split.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fitness import verdict
+from fitness.benchmark import Benchmark
+from fitness.evaluator import Judging
+from fitness.forward import Outputs, Tile
+from fitness.judge import Failure, Judge
+from fitness.measure import Measured, measure_classes
+from fitness.plan import DEFAULT_PLANS, PlanTable
+from population import dims
+from population.cbor import encode
+from population.errors import BenchmarkError, InvalidGraph
+from population.graph import OpGraph
+from population.operations import get as get_operation
+from population.stack import Stack
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What judging gave for the n rows of a stack; see ``UnitResult``. ``correct``: bool ``[n, T, N]``."""
+
+    verdicts: list[str]
+    details: list[str]
+    scores: npt.NDArray[np.float64]
+    skills: npt.NDArray[np.float64]
+    flops: npt.NDArray[np.int64]
+    correct: npt.NDArray[np.bool_]
+    incidents: list[dict[str, Any]]
+
+
+def judge_stack(
+    stack: Stack, benchmark: Benchmark, judge: Judge, judging: Judging, plans: PlanTable = DEFAULT_PLANS
+) -> Judged:
+    """Judges the rows of a stack on one split, each tier in its order; all tiers in one pass.
+
+    A row that crashes, hangs, eats memory or is not finite gets its verdict; the other rows of its tile are run again, each
+    alone in a fresh judge and in a tile of the same size, which gives them the same bits.
+    """
+    session = _Session(stack, benchmark, judge, judging, plans)
+    session.run()
+    return session.judged
+
+
+def check_graph(graph: OpGraph, benchmark: Benchmark) -> None:
+    """Refuses a graph that cannot answer a benchmark.
+
+    Raises:
+        BenchmarkError: an input channel or the shape of the output does not fit.
+    """
+    for channel in graph.inputs:
+        array = benchmark.inputs.get(channel.name)
+        found = None if array is None else tuple(array.shape[1:])
+        if found != tuple(channel.shape):
+            raise BenchmarkError(
+                f"input channel {channel.name!r} has shape {tuple(channel.shape)} in the graph, but {found} in benchmark "
+                f"{benchmark.name!r} (its channels: {', '.join(benchmark.inputs)})"
+            )
+    output = _output_channel(graph, benchmark)
+    node = dict(graph.outputs)[output]
+    shape = list(dims.sizes(graph.value_shapes[node], graph.symbols))
+    if shape != [benchmark.num_classes]:
+        raise BenchmarkError(
+            f"output channel {output!r} has shape {shape}, but benchmark {benchmark.name!r} has {benchmark.num_classes} "
+            f"classes; it must be [{benchmark.num_classes}]"
+        )
+
+
+class _Session:
+    """One judging of one stack: cuts it into tiles, collects verdicts and scores."""
+
+    def __init__(self, stack: Stack, benchmark: Benchmark, judge: Judge, judging: Judging, plans: PlanTable) -> None:
+        self._stack, self._benchmark, self._judge, self._judging = stack, benchmark, judge, judging
+        self._bare = stack.replace(state={})  # what a strategy carries with a row is no part of what it computes
+        self._plan = plans.plan_for(stack.graph)
+        self._key = benchmark.digest(judging.split)
+        self._targets = benchmark.targets_of(judging.split)
+        num, num_tiers = stack.num_rows, len(judging.tiers)
+        self.judged = Judged(
+            verdicts=[verdict.OK] * num,
+            details=[""] * num,
+            scores=np.full((num, num_tiers, len(benchmark.objectives)), np.nan),
+            skills=np.full((num, num_tiers, benchmark.num_classes), np.nan),
+            flops=_count_flops(stack, judging),
+            correct=np.zeros((num, num_tiers, len(self._targets)), dtype=np.bool_),
+            incidents=[],
+        )
+
+    def run(self) -> None:
+        rows = self._finite_rows()
+        try:
+            check_graph(self._stack.graph, self._benchmark)
+        except (BenchmarkError, InvalidGraph) as error:
+            for row in rows:
+                self._fail(row, Failure(verdict.OUTPUT, verdict.one_line(str(error))))
+            return
+        if not self._judge.holds(self._key):
+            self._judge.load(self._key, self._benchmark.inputs_of(self._judging.split))
+        for start in range(0, len(rows), self._plan.candidates):
+            self._run_tile(rows[start : start + self._plan.candidates])
+
+    def _run_tile(self, rows: Sequence[int]) -> None:
+        answer = self._judge.run(self._tile(rows))
+        if not isinstance(answer, Failure):
+            self._score(rows, answer)
+        elif len(rows) == 1:
+            self._fail(rows[0], answer)
+        else:
+            self.judged.incidents.append({"kind": "tile_failed", "cause": answer.cause, "candidates": len(rows)})
+            for row in rows:
+                alone = self._judge.run(self._tile([row]), fresh=True)
+                if isinstance(alone, Failure):
+                    self._fail(row, alone)
+                else:
+                    self._score([row], alone)
+
+    def _tile(self, rows: Sequence[int]) -> Tile:
+        graph = self._stack.graph
+        return Tile(
+            key=self._key,
+            graph=self._graph_bytes,
+            rows=tuple(self._bare.row_bytes(row) for row in rows),
+            tiers=tuple(self._judging.tiers.items()),
+            plan=self._plan,
+            output=_output_channel(graph, self._benchmark),
+            num_classes=self._benchmark.num_classes,
+            has_plugins=_has_plugins(graph),
+        )
+
+    @functools.cached_property
+    def _graph_bytes(self) -> bytes:
+        return encode(self._stack.graph.to_value())
+
+    def _finite_rows(self) -> list[int]:
+        """Returns the rows whose tensors are finite; the others get their verdict."""
+        finite = torch.ones(self._stack.num_rows, dtype=torch.bool)
+        for tensor in self._stack.tensors.values():
+            finite &= torch.isfinite(tensor).reshape(self._stack.num_rows, -1).all(dim=1)
+        for row in torch.nonzero(~finite).flatten().tolist():
+            self._fail(row, Failure(verdict.NAN, "holds a parameter that is NaN or infinite"))
+        return [int(row) for row in torch.nonzero(finite).flatten().tolist()]
+
+    def _score(self, rows: Sequence[int], outputs: Outputs) -> None:
+        finite = np.ones(len(rows), dtype=np.bool_)
+        for array in outputs:
+            finite &= np.isfinite(array).all(axis=(1, 2))
+        good = [row for row, is_finite in zip(rows, finite, strict=True) if is_finite]
+        for row, is_finite in zip(rows, finite, strict=True):
+            if not is_finite:
+                self._fail(row, Failure(verdict.NAN, "an output is NaN or infinite"))
+        for tier, array in enumerate(outputs if good else ()):
+            measured = measure_classes(array[finite], self._targets)
+            self.judged.skills[good, tier] = measured.skills
+            self.judged.correct[good, tier] = measured.correct
+            self.judged.scores[good, tier] = self._objectives(good, tier, measured)
+
+    def _objectives(self, rows: Sequence[int], tier: int, measured: Measured) -> npt.NDArray[np.float64]:
+        columns: dict[str, npt.NDArray[Any]] = {
+            "accuracy": measured.accuracy,
+            "cross_entropy": measured.cross_entropy,
+            "flops": self.judged.flops[rows, tier],
+        }
+        names = [objective.name for objective in self._benchmark.objectives]
+        if "bytes" in names:
+            widths = list(self._judging.tiers.values())[tier]
+            sizes = [self._stack.graph.bytes(live) for live in live_widths(self._stack, widths, rows)]
+            columns["bytes"] = np.array(sizes)
+        return np.stack([columns[name].astype(np.float64) for name in names], axis=1)
+
+    def _fail(self, row: int, failure: Failure) -> None:
+        self.judged.verdicts[row], self.judged.details[row] = failure.cause, failure.detail
+
+
+def live_widths(stack: Stack, tier: Mapping[str, int], rows: Sequence[int]) -> Iterator[dict[str, int]]:
+    """Yields the widths that these rows compute with in a tier: their own, cut to the tier's."""
+    for row in rows:
+        yield {symbol: min(width, tier.get(symbol, width)) for symbol, width in stack.widths_of(row).items()}
+
+
+def _count_flops(stack: Stack, judging: Judging) -> npt.NDArray[np.int64]:
+    """Returns FLOPs a sample on live widths, ``[n, T]``."""
+    known: dict[tuple[tuple[str, int], ...], int] = {}
+    flops = np.zeros((stack.num_rows, len(judging.tiers)), dtype=np.int64)
+    for tier, widths in enumerate(judging.tiers.values()):
+        for row, live in enumerate(live_widths(stack, widths, range(stack.num_rows))):
+            key = tuple(sorted(live.items()))
+            if key not in known:
+                known[key] = stack.graph.flops(live)
+            flops[row, tier] = known[key]
+    return flops
+
+
+def _output_channel(graph: OpGraph, benchmark: Benchmark) -> str:
+    names = [name for name, _ in graph.outputs]
+    return benchmark.output if benchmark.output in names else names[0]
+
+
+def _has_plugins(graph: OpGraph) -> bool:
+    return any(get_operation(node.op).is_plugin for node in graph.schedule)

@@ -1,0 +1,172 @@
+"""A worker: makes a unit's children, has them judged, and scores their outputs with labels that never leave it.
+
+Shapes: n candidates, T tiers, M objectives, K skills, N rows of the split.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, cast
+
+import numpy as np
+from blake3 import blake3
+
+from fitness import verdict
+from fitness.benchmark import Benchmark
+from fitness.evaluator import Materialise, UnitResult, WorkUnit
+from fitness.forward import single_threaded
+from fitness.judge import Judge, Limits
+from fitness.judging import judge_stack
+from fitness.plan import DEFAULT_PLANS, PlanTable
+from population.errors import ConfigError, InfrastructureError
+from population.stack import Stack
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What a worker is made from, wherever it runs.
+
+    Attributes:
+        materialise: import path ``"module:function"`` of a ``Materialise``.
+        plugins: modules that register operations; imported by the worker and by its judge.
+    """
+
+    materialise: str
+    plugins: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    plans: PlanTable = DEFAULT_PLANS
+
+    def to_value(self) -> dict[str, Any]:
+        """Returns the settings as a plain value, for the wire."""
+        return {
+            "materialise": self.materialise,
+            "plugins": list(self.plugins),
+            "limits": asdict(self.limits),
+            "plans": self.plans.to_value(),
+        }
+
+    @staticmethod
+    def from_value(value: Mapping[str, Any]) -> WorkerSettings:
+        """Returns the settings of ``to_value``."""
+        return WorkerSettings(
+            materialise=value["materialise"],
+            plugins=tuple(value["plugins"]),
+            limits=Limits(**value["limits"]),
+            plans=PlanTable.from_value(value["plans"]),
+        )
+
+
+class Worker:
+    """Evaluates units one after the other. Owns its judge, and closes it."""
+
+    def __init__(self, benchmark: Benchmark, materialise: Materialise, judge: Judge, plans: PlanTable) -> None:
+        self._benchmark = benchmark
+        self._materialise = materialise
+        self._judge = judge
+        self._plans = plans
+
+    @property
+    def sandbox_level(self) -> str:
+        """The isolation of the judge."""
+        return self._judge.level
+
+    def evaluate(self, unit: WorkUnit, read_object: Callable[[bytes], bytes]) -> tuple[UnitResult, list[bytes | None]]:
+        """Returns the result of a unit and its children's row bytes, None where a child could not be made.
+
+        Raises:
+            InfrastructureError: an object is missing, or the judge cannot be had: not the candidates' fault.
+        """
+        started = time.monotonic()
+        with single_threaded():
+            stack, failures = self._make(unit, read_object)
+        made = time.monotonic()
+        num = len(unit.candidates)
+        alive = [row for row in range(num) if row not in failures]
+        judged = judge_stack(stack, self._benchmark, self._judge, unit.judging, self._plans) if stack else None
+        timing = {"kind": "timing", "materialise_s": made - started, "judge_s": time.monotonic() - made}
+        result = failed_result(unit, self._benchmark, verdict.MATERIALISE, "")
+        verdicts, details = list(result.verdicts), [failures.get(row, "") for row in range(num)]
+        digests: list[bytes | None] = [None] * num
+        rows: list[bytes | None] = [None] * num
+        if stack is not None and judged is not None:
+            for position, row in enumerate(alive):
+                verdicts[row], details[row] = judged.verdicts[position], judged.details[position]
+                data = stack.row_bytes(position)
+                digests[row], rows[row] = blake3(data).digest(), data  # what Stack.digests gives, encoded once
+            result.scores[alive], result.skills[alive] = judged.scores, judged.skills
+            result.flops[alive] = judged.flops
+        incidents = [*(judged.incidents if judged else []), timing]
+        return replace(result, digests=digests, verdicts=verdicts, details=details, incidents=incidents), rows
+
+    def close(self) -> None:
+        """Ends the judge; closing twice changes nothing."""
+        self._judge.close()
+
+    def _make(self, unit: WorkUnit, read_object: Callable[[bytes], bytes]) -> tuple[Stack | None, dict[int, str]]:
+        """Returns the children that could be made, in order, and why the others could not, by candidate."""
+        whole = self._try_to_make(unit, read_object)
+        if isinstance(whole, Stack):
+            return whole, {}
+        stacks, failures = [], {}
+        for row in range(len(unit.candidates)):
+            single = self._try_to_make(replace(unit, candidates=unit.candidates[row : row + 1]), read_object)
+            if isinstance(single, Stack):
+                stacks.append(single)
+            else:
+                failures[row] = single
+        return (Stack.concat(stacks) if stacks else None), failures
+
+    def _try_to_make(self, unit: WorkUnit, read_object: Callable[[bytes], bytes]) -> Stack | str:
+        try:
+            stack = self._materialise(unit, read_object, self._benchmark)
+        except InfrastructureError:
+            raise
+        except Exception as error:  # noqa: BLE001 - an operator may raise anything; it becomes the candidate's verdict
+            return verdict.one_line(f"{type(error).__name__}: {error}")
+        if stack.num_rows != len(unit.candidates):
+            return f"materialise made {stack.num_rows} rows for {len(unit.candidates)} candidates"
+        return stack
+
+
+def failed_result(unit: WorkUnit, benchmark: Benchmark, cause: str, detail: str) -> UnitResult:
+    """Returns the result of a unit none of whose candidates has a score, all for the same cause."""
+    num, num_tiers = len(unit.candidates), len(unit.judging.tiers)
+    return UnitResult(
+        unit_id=unit.unit_id,
+        digests=[None] * num,
+        verdicts=[cause] * num,
+        details=[detail] * num,
+        scores=np.full((num, num_tiers, len(benchmark.objectives)), np.nan),
+        skills=np.full((num, num_tiers, benchmark.num_classes), np.nan),
+        flops=np.zeros((num, num_tiers), dtype=np.int64),
+    )
+
+
+def import_materialise(path: str) -> Materialise:
+    """Returns the function that ``"module:function"`` names.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    module, _, name = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"materialise must be 'module:function', got {path!r}: {error}") from error
+    return cast(Materialise, found)
+
+
+def import_plugins(names: Iterable[str]) -> None:
+    """Imports the modules that register operations.
+
+    Raises:
+        ConfigError: one of them cannot be imported.
+    """
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise ConfigError(f"plugin module {name!r} cannot be imported: {error}") from error

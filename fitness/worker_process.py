@@ -1,0 +1,97 @@
+"""A worker in a process of its own; run as ``python -m``, it serves the connection whose descriptor is its argument."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import traceback
+
+import torch
+
+from fitness import verdict, wire
+from fitness.benchmark import Benchmark
+from fitness.evaluator import WorkUnit
+from fitness.judge import SubprocessJudge
+from fitness.objects import kept_rows, missing_object
+from fitness.unit_codec import result_to_parts, unit_from_parts
+from fitness.worker import Worker, WorkerSettings, import_materialise, import_plugins
+from population.errors import InfrastructureError
+
+
+def main() -> None:
+    """Serves until the campaign is gone, then ends its judge."""
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    torch.set_num_threads(1)
+    try:
+        worker = _start(connection, wire.receive(connection))
+        if worker is not None:
+            _Service(connection, worker).serve()
+    except wire.Closed:
+        return
+
+
+def make_worker(start: wire.Message) -> Worker:
+    """Returns the worker of a start message: settings, and the benchmark in parts."""
+    settings = WorkerSettings.from_value(start.fields["settings"])
+    import_plugins(settings.plugins)
+    benchmark = Benchmark.from_parts(start.fields["benchmark"], [bytes(blob) for blob in start.blobs])
+    judge = SubprocessJudge(plugins=settings.plugins, limits=settings.limits)
+    return Worker(benchmark, import_materialise(settings.materialise), judge, settings.plans)
+
+
+def _start(connection: socket.socket, start: wire.Message) -> Worker | None:
+    try:
+        worker = make_worker(start)
+    except Exception as error:  # noqa: BLE001 - whatever a plugin or a broken installation raises reaches the campaign
+        wire.send(connection, _failure("failed", error))
+        return None
+    wire.send(connection, wire.Message("ready", {"sandbox_level": worker.sandbox_level}))
+    return worker
+
+
+class _Service:
+    """Answers units one after the other and holds the objects that travelled here."""
+
+    def __init__(self, connection: socket.socket, worker: Worker) -> None:
+        self._connection = connection
+        self._worker = worker
+        self._objects: dict[bytes, bytes] = {}
+
+    def serve(self) -> None:
+        """Answers until the campaign is gone."""
+        while True:
+            message = wire.receive(self._connection)
+            for digest in message.fields["forget"]:
+                self._objects.pop(digest, None)
+            digests = message.fields["objects"]
+            for digest, blob in zip(digests, message.blobs[: len(digests)], strict=True):
+                self._objects[digest] = bytes(blob)
+            unit = unit_from_parts(message.fields["unit"], message.blobs[len(digests) :])
+            wire.send(self._connection, self._answer(unit))
+
+    def _answer(self, unit: WorkUnit) -> wire.Message:
+        try:
+            result, rows = self._worker.evaluate(unit, self._read)
+        except InfrastructureError as error:
+            return _failure("retry", error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours: the campaign raises it with its traceback
+            return _failure("failed", error)
+        kept = dict(kept_rows(unit, result, rows))
+        self._objects.update(kept)
+        fields, blobs = result_to_parts(result)
+        return wire.Message("result", {**fields, "kept": list(kept)}, [*blobs, *kept.values()])
+
+    def _read(self, digest: bytes) -> bytes:
+        if digest not in self._objects:
+            raise missing_object(digest)
+        return self._objects[digest]
+
+
+def _failure(kind: str, error: Exception) -> wire.Message:
+    text = "".join(traceback.format_exception(error))
+    reason = verdict.one_line(f"{type(error).__name__}: {error}")
+    return wire.Message(kind, {"reason": reason, "traceback": text[-8000:]})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from fitness import verdict, wire
+from fitness.evaluator import Judging
+from fitness.forward import Tile, forward
+from fitness.judge import Failure, InlineJudge, Judge, Limits, SubprocessJudge
+from fitness.judging import judge_stack
+from fitness.plan import KernelPlan, PlanTable
+from population.cbor import encode
+from population.errors import EvaluatorFailed
+from population.graph import OpGraph
+from population.stack import Stack
+from tests.fitness.toy_materialise import materialise
+from tests.fitness.toys import PLUGINS, hostile_graph, no_objects, toy_benchmark, toy_graph, unit_of
+
+JUDGING = Judging("validation", {"ultimate": {}})
+LIMITS = Limits(cpu_s=1, wall_s=3.0, memory_bytes=512 << 20)
+
+
+def make_stack(graph: OpGraph, seeds: range, trigger: float = 0.0) -> Stack:
+    unit = unit_of(graph, seeds=seeds, settings={"trigger": trigger})
+    return materialise(unit, no_objects, toy_benchmark())
+
+
+@pytest.fixture(scope="module", params=["inline", "subprocess"])
+def judge(request: pytest.FixtureRequest) -> Iterator[Judge]:
+    found = InlineJudge() if request.param == "inline" else SubprocessJudge(plugins=PLUGINS, limits=LIMITS)
+    yield found
+    found.close()
+    found.close()
+
+
+def test_a_judge_in_another_process_gives_the_bits_of_the_inline_one(judge: Judge) -> None:
+    stack = make_stack(toy_graph(), range(7))
+    found = judge_stack(stack, toy_benchmark(), judge, JUDGING)
+    expected = judge_stack(stack, toy_benchmark(), InlineJudge(), JUDGING)
+    assert found.scores.tobytes() == expected.scores.tobytes()
+    assert found.correct.tobytes() == expected.correct.tobytes()
+
+
+def test_bits_do_not_depend_on_how_full_a_tile_is(judge: Judge) -> None:
+    stack = make_stack(toy_graph(), range(9))
+    plans = PlanTable((), KernelPlan(4, 32))
+    together = judge_stack(stack, toy_benchmark(), judge, JUDGING, plans)
+    for row in range(9):
+        alone = judge_stack(stack.gather([row]), toy_benchmark(), judge, JUDGING, plans)
+        assert alone.scores[0].tobytes() == together.scores[row].tobytes()
+
+
+def test_accuracy_is_the_mean_of_correct_rows(judge: Judge) -> None:
+    judged = judge_stack(make_stack(toy_graph(), range(3)), toy_benchmark(), judge, JUDGING)
+    assert judged.scores[:, :, 0] == pytest.approx(judged.correct.mean(axis=2))
+    assert judged.correct.shape == (3, 1, len(toy_benchmark().rows("validation")))
+
+
+def test_each_split_is_judged_on_its_own_rows(judge: Judge) -> None:
+    stack = make_stack(toy_graph(), range(2))
+    splits = ("validation", "heldout", "validation")
+    first, second, third = (judge_stack(stack, toy_benchmark(), judge, Judging(s, {"u": {}})) for s in splits)
+    assert first.scores.tobytes() == third.scores.tobytes()
+    assert first.scores.tobytes() != second.scores.tobytes()
+    assert second.correct.shape[2] == len(toy_benchmark().rows("heldout"))
+
+
+def test_nan_is_the_verdict_of_its_row_without_a_second_run(judge: Judge) -> None:
+    stack = Stack.concat([make_stack(hostile_graph(), range(1)), make_stack(hostile_graph(), range(1, 2), 1.0)])
+    judged = judge_stack(stack, toy_benchmark(), judge, JUDGING)
+    assert judged.verdicts == ["ok", "nan"]
+    assert judged.incidents == []
+
+
+def test_an_exception_is_a_crash_with_its_type_and_words(judge: Judge) -> None:
+    judged = judge_stack(make_stack(hostile_graph(), range(1), 8.0), toy_benchmark(), judge, JUDGING)
+    assert judged.verdicts == ["crash"]
+    assert judged.details == ["RuntimeError: this operation raises"]
+
+
+def test_a_wrong_shape_is_output(judge: Judge) -> None:
+    judged = judge_stack(make_stack(hostile_graph(), range(1), 6.0), toy_benchmark(), judge, JUDGING)
+    assert judged.verdicts == ["output"]
+
+
+@pytest.fixture
+def subprocess_judge() -> Iterator[SubprocessJudge]:
+    found = SubprocessJudge(plugins=PLUGINS, limits=LIMITS)
+    yield found
+    found.close()
+
+
+def children_of(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as children:
+        return [int(word) for word in children.read().split()]
+
+
+def nursery_pid(judge: SubprocessJudge) -> int:
+    assert judge._nursery is not None
+    return judge._nursery.pid
+
+
+def test_a_killed_nursery_is_replaced(subprocess_judge: SubprocessJudge) -> None:
+    stack = make_stack(toy_graph(), range(2))
+    first = judge_stack(stack, toy_benchmark(), subprocess_judge, JUDGING)
+    os.kill(nursery_pid(subprocess_judge), signal.SIGKILL)
+    time.sleep(0.2)
+    second = judge_stack(stack, toy_benchmark(), subprocess_judge, JUDGING)
+    assert second.verdicts == ["ok", "ok"]
+    assert first.scores.tobytes() == second.scores.tobytes()
+
+
+def test_a_judging_child_dies_with_its_nursery(subprocess_judge: SubprocessJudge) -> None:
+    judge_stack(make_stack(toy_graph(), range(2)), toy_benchmark(), subprocess_judge, JUDGING)
+    (child,) = children_of(nursery_pid(subprocess_judge))
+    os.kill(nursery_pid(subprocess_judge), signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while os.path.exists(f"/proc/{child}/stat") and time.monotonic() < deadline:
+        with open(f"/proc/{child}/stat", encoding="ascii") as stat:
+            if stat.read().rsplit(")", 1)[1].split()[0] == "Z":
+                break
+        time.sleep(0.05)
+    else:
+        assert not os.path.exists(f"/proc/{child}")
+
+
+def test_one_child_answers_tile_after_tile_and_a_plugins_child_only_one(subprocess_judge: SubprocessJudge) -> None:
+    ours, theirs = make_stack(toy_graph(), range(2)), make_stack(hostile_graph(), range(2))
+    pids = []
+    for stack in (ours, ours, theirs, theirs):
+        judge_stack(stack, toy_benchmark(), subprocess_judge, JUDGING)
+        pids.append(children_of(nursery_pid(subprocess_judge)))
+    assert pids[0] == pids[1] != []
+    assert pids[2] == pids[3] == []
+
+
+def test_no_label_and_no_secret_reaches_the_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything written to the judge is searched for the labels; its environment for what ours holds."""
+    monkeypatch.setenv("SOME_SECRET", "hunter2")
+    written: list[bytes] = []
+    send = wire.send
+
+    def spy(connection: object, message: wire.Message, deadline: float | None = None) -> None:
+        written.extend([encode(dict(message.fields)), *(bytes(blob) for blob in message.blobs)])
+        send(connection, message, deadline)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(wire, "send", spy)
+    judge = SubprocessJudge(limits=LIMITS)
+    benchmark = toy_benchmark()
+    judge_stack(make_stack(toy_graph(), range(1)), benchmark, judge, JUDGING)
+    labels = benchmark.targets_of("validation")
+    everything = b"".join(written)
+    for dtype in (np.int64, np.int32, np.uint8, np.float32):
+        assert labels[:16].astype(dtype).tobytes() not in everything
+    assert benchmark.inputs_of("validation")["x"].tobytes() in everything
+    with open(f"/proc/{nursery_pid(judge)}/environ", "rb") as environment:
+        assert b"hunter2" not in environment.read()
+    judge.close()
+
+
+def test_the_judge_cannot_write_a_file_or_dump_core(subprocess_judge: SubprocessJudge) -> None:
+    judge_stack(make_stack(toy_graph(), range(1)), toy_benchmark(), subprocess_judge, JUDGING)
+    (child,) = children_of(nursery_pid(subprocess_judge))
+    with open(f"/proc/{child}/limits", encoding="ascii") as limits:
+        lines = {line[:26].strip(): line[26:].split()[:2] for line in limits}
+    assert lines["Max file size"] == ["0", "0"]
+    assert lines["Max core file size"] == ["0", "0"]
+    assert lines["Max address space"][0].isdigit()
+    assert lines["Max cpu time"][0].isdigit()
+
+
+def test_a_plugin_that_cannot_be_imported_is_named() -> None:
+    judge = SubprocessJudge(plugins=["no_such_plugin"])
+    with pytest.raises(EvaluatorFailed, match="no_such_plugin"):
+        judge_stack(make_stack(toy_graph(), range(1)), toy_benchmark(), judge, JUDGING)
+
+
+def test_an_answer_of_the_wrong_size_is_output() -> None:
+    """A child that lies about what it computed is not believed."""
+    judge = SubprocessJudge(limits=LIMITS)
+    stack = make_stack(toy_graph(), range(1))
+    judge_stack(stack, toy_benchmark(), judge, JUDGING)
+    plan = KernelPlan(1, 16)
+    graph = encode(stack.graph.to_value())
+    key = toy_benchmark().digest("validation")
+    tile = Tile(key, graph, (stack.row_bytes(0),), (("u", {}),), plan, "logits", 3)
+    answer = judge.run(tile)
+    assert not isinstance(answer, Failure)
+    lying = type("Lying", (Tile,), {"output_shapes": lambda self, rows: [(1, 3, rows + 1)]})
+    found = judge.run(lying(**{name: getattr(tile, name) for name in Tile.__dataclass_fields__}))
+    assert found == Failure(verdict.OUTPUT, "answered with something else than outputs")
+    judge.close()
+
+
+def test_outputs_do_not_depend_on_the_sample_tile() -> None:
+    from fitness.forward import Samples
+
+    stack = make_stack(toy_graph(), range(2))
+    samples = Samples(toy_benchmark().inputs_of("validation"))
+    graph, rows = encode(stack.graph.to_value()), (stack.row_bytes(0), stack.row_bytes(1))
+    plans = (KernelPlan(2, 16), KernelPlan(2, 64))
+    small, large = (forward(Tile(b"", graph, rows, (("u", {}),), plan, "logits", 3), samples)[0] for plan in plans)
+    assert small.shape == large.shape
+    assert np.allclose(small, large, atol=1e-5)

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+from fitness.ray_actors import RayEvaluator
+from population.errors import EvaluatorFailed
+from tests.fitness.toys import MATERIALISE, toy_benchmark
+
+
+def test_more_workers_than_the_cluster_has_cpus_are_refused_at_once(ray_session: ModuleType) -> None:
+    with pytest.raises(EvaluatorFailed, match="2 CPUs"):
+        RayEvaluator(toy_benchmark(), MATERIALISE, num_workers=3)
+
+
+def test_a_plugin_that_cannot_be_imported_is_named(ray_session: ModuleType) -> None:
+    with pytest.raises(EvaluatorFailed, match="no_such_plugin"):
+        RayEvaluator(toy_benchmark(), MATERIALISE, plugins=["no_such_plugin"])
+
+
+def test_a_ray_that_was_there_before_is_left_running(ray_session: ModuleType) -> None:
+    RayEvaluator(toy_benchmark(), MATERIALISE).close()
+    assert ray_session.is_initialized()
+
+
+@pytest.mark.slow
+def test_ray_is_started_guarded_and_stopped_by_the_evaluator_that_started_it() -> None:
+    program = (
+        "import sys\n"
+        "from fitness.ray_actors import RayEvaluator\n"
+        "assert 'ray' not in sys.modules\n"
+        "from tests.fitness.toys import MATERIALISE, PLUGINS, toy_benchmark, toy_graph, unit_of\n"
+        "evaluator = RayEvaluator(toy_benchmark(), MATERIALISE, num_workers=2, plugins=PLUGINS)\n"
+        "import os, ray\n"
+        "assert os.environ['RAY_AUTH_MODE'] == 'token'\n"
+        "evaluator.submit(unit_of(toy_graph(), seeds=[1]))\n"
+        "(result,) = evaluator.collect(60)\n"
+        "assert result.verdicts == ['ok'], result\n"
+        "evaluator.close()\n"
+        "assert not ray.is_initialized()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=200, check=False, cwd=os.getcwd()
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""

@@ -1,0 +1,85 @@
+"""Workers that are killed, that kill themselves, and that must be gone: every evaluator with workers of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fitness import verdict
+from tests.fitness.contract import KINDS, RAY_SLOWLY, build, plain, run
+from tests.fitness.toys import toy_graph, unit_of
+
+
+@pytest.mark.parametrize("kind", KINDS[2:])
+def test_one_worker_and_two_give_the_same_bits(kind: str, request: pytest.FixtureRequest) -> None:
+    if kind == "ray":
+        request.getfixturevalue("ray_session")
+    units = [replace(unit_of(toy_graph(), seeds=range(n, n + 3)), unit_id=n) for n in range(6)]
+    found = []
+    for num_workers in (1, 2):
+        evaluator = build(kind, num_workers)
+        found.append([plain(result) for result in run(evaluator, *units)])
+        evaluator.close()
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("kind", KINDS[2:])
+def test_a_killed_worker_is_replaced_and_its_unit_done_again(kind: str, request: pytest.FixtureRequest) -> None:
+    if kind == "ray":
+        request.getfixturevalue("ray_session")
+    evaluator = build(kind)
+    (first,) = run(evaluator, unit_of(toy_graph(), seeds=[1, 2]))
+    os.kill(evaluator.worker_pids[0], signal.SIGKILL)  # type: ignore[attr-defined]
+    parents = [digest for digest in first.digests if digest is not None]
+    (second,) = run(evaluator, unit_of(toy_graph(), seeds=[3], parents=parents))
+    assert second.verdicts == ["ok"]
+    evaluator.close()
+
+
+@pytest.mark.parametrize("kind", ["processes", RAY_SLOWLY])
+def test_a_unit_that_kills_three_workers_is_infra_failure_and_the_next_one_runs(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    if kind == "ray":
+        request.getfixturevalue("ray_session")
+    evaluator = build(kind)
+    dead = unit_of(toy_graph(), seeds=[1], operator="dead@1")
+    fine = replace(unit_of(toy_graph(), seeds=[2]), unit_id=1)
+    first, second = run(evaluator, dead, fine)
+    assert first.verdicts == [verdict.INFRA_FAILURE]
+    assert sum(incident["kind"] == "retry" for incident in first.incidents) == 3
+    assert second.verdicts == ["ok"]
+    evaluator.close()
+
+
+@pytest.mark.parametrize("kind", KINDS[2:])
+def test_workers_and_judges_are_gone_after_close(kind: str, request: pytest.FixtureRequest) -> None:
+    if kind == "ray":
+        request.getfixturevalue("ray_session")
+    before = judge_pids()
+    evaluator = build(kind, 2)
+    run(evaluator, unit_of(toy_graph(), seeds=[1]))
+    assert judge_pids() - before
+    evaluator.close()
+    deadline = time.monotonic() + 20
+    while judge_pids() - before and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert judge_pids() - before == set()
+
+
+def judge_pids() -> set[int]:
+    """Returns the processes of this machine that run our judges and workers."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"fitness.judge_process" in words or b"fitness.worker_process" in words:
+            found.add(int(path.parent.name))
+    return found

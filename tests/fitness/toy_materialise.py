@@ -1,0 +1,50 @@
+"""A materialise function for tests: children are parents plus noise of their seed; settings set what a graph's test
+operation does; operator "explode@1" raises, "count@1" reads an input object, "dead@1" ends its worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from fitness.benchmark import Benchmark
+from fitness.evaluator import NO_PARENT, WorkUnit
+from population.graph import OpGraph
+from population.randomness import normals
+from population.stack import Stack
+
+
+def materialise(unit: WorkUnit, read_object: Callable[[bytes], bytes], benchmark: Benchmark) -> Stack:
+    graph = OpGraph.from_value(unit.graph)
+    parents = Stack.from_row_bytes(graph, [read_object(digest) for digest in unit.parents]) if unit.parents else None
+    return Stack.concat([_child(unit, graph, parents, row, read_object) for row in range(len(unit.candidates))])
+
+
+def _child(
+    unit: WorkUnit, graph: OpGraph, parents: Stack | None, row: int, read_object: Callable[[bytes], bytes]
+) -> Stack:
+    candidate = unit.candidates[row]
+    operator = unit.operators[int(candidate["operator"])]
+    settings = json.loads(unit.settings[int(candidate["settings"])])
+    if operator == "explode@1":
+        raise ArithmeticError("boom")
+    if operator == "dead@1":
+        os.kill(os.getpid(), signal.SIGKILL)
+    parent = int(candidate["parents"][0])
+    widths = {**graph.symbols, **settings.get("widths", {})}
+    base = Stack.zeros(graph, 1, [widths]) if parent == NO_PARENT or parents is None else parents.gather([parent])
+    scale = float(len(read_object(unit.inputs[0]))) if operator == "count@1" else 0.5
+    tensors = {}
+    for stream, name in enumerate(sorted(base.tensors)):
+        tensor = base.tensors[name]
+        noise = normals(int(candidate["seed"]), stream, tensor.numel()) * np.float32(scale)
+        tensors[name] = tensor + torch.from_numpy(noise.reshape(tuple(tensor.shape)))
+        if name == "hostile.trigger":
+            tensors[name] = torch.full_like(tensor, float(settings.get("trigger", 0.0)))
+        if settings.get("not_finite") == name:
+            tensors[name] = torch.full_like(tensor, float("nan"))
+    return base.replace(tensors=tensors).masked()
