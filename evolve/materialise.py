@@ -1,0 +1,81 @@
+"""Makes the children of a work unit from its recipes: the function that workers call, and that ``rebuild`` calls again.
+
+Nouns: *group*, the candidates of a unit that share operator, settings and inputs and are made by one call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from evolve.operators import get, toolbox
+from evolve.operators.registry import Making
+from fitness.benchmark import Benchmark
+from fitness.evaluator import NO_PARENT, WorkUnit
+from fitness.forward import single_threaded
+from population.graph import OpGraph
+from population.stack import Stack
+
+ReadObject = Callable[[bytes], bytes]
+
+
+def materialise(unit: WorkUnit, read_object: ReadObject, benchmark: Benchmark | None) -> Stack:
+    """Returns the unit's children, one row per candidate, in order; a pure function of its arguments.
+
+    Torch computes on one thread meanwhile, since sums over several threads have other bits.
+    Raises whatever an operator raises; the worker turns that into a verdict.
+    """
+    with single_threaded():
+        return _materialise(unit, read_object, benchmark)
+
+
+def _materialise(unit: WorkUnit, read_object: ReadObject, benchmark: Benchmark | None) -> Stack:
+    graph = OpGraph.from_value(unit.graph)
+    parents = Stack.from_row_bytes(graph, [read_object(digest) for digest in unit.parents]) if unit.parents else None
+    rows: list[Stack] = []
+    places: list[int] = []
+    for members in _groups(unit):
+        rows.append(_make(unit, graph, parents, members, read_object, benchmark))
+        places.extend(members)
+    made = Stack.concat(rows)
+    return made.gather(np.argsort(np.array(places), kind="stable").tolist())
+
+
+def _groups(unit: WorkUnit) -> list[list[int]]:
+    found: dict[tuple[int, int, int], list[int]] = {}
+    for position, candidate in enumerate(unit.candidates):
+        key = (int(candidate["operator"]), int(candidate["settings"]), int(candidate["inputs"]))
+        found.setdefault(key, []).append(position)
+    return list(found.values())
+
+
+def _make(
+    unit: WorkUnit,
+    graph: OpGraph,
+    parents: Stack | None,
+    members: Sequence[int],
+    read_object: ReadObject,
+    benchmark: Benchmark | None,
+) -> Stack:
+    candidates = unit.candidates[list(members)]
+    first = candidates[0]
+    operator = get(unit.operators[int(first["operator"])])
+    stacks = []
+    for position in range(operator.num_parents):
+        index = candidates["parents"][:, position]
+        if parents is None or bool((index == NO_PARENT).any()):
+            raise ValueError(f"{operator.key} takes {operator.num_parents} parents, a recipe names fewer")
+        stacks.append(parents.gather([int(i) for i in index]))
+    mask = int(first["inputs"])
+    named = [digest for bit, digest in enumerate(unit.inputs) if mask >> bit & 1]
+    needs_bytes = not operator.reads_training
+    making = Making(
+        graph=graph,
+        parents=tuple(stacks),
+        seeds=[int(seed) for seed in candidates["seed"]],
+        benchmark=benchmark if operator.reads_training else None,
+        inputs=tuple(read_object(digest) for digest in named) if needs_bytes else (),
+    )
+    made: Stack = getattr(toolbox(), operator.key)(making, unit.settings[int(first["settings"])])
+    return made

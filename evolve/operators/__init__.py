@@ -1,0 +1,15 @@
+"""Operators: the ways in which children are made. Importing this package registers the ones that ship with the project."""
+
+from __future__ import annotations
+
+from evolve.operators import burst as _burst
+from evolve.operators import crossover as _crossover
+from evolve.operators import distil as _distil
+from evolve.operators import evolution_strategy as _evolution_strategy
+from evolve.operators import gaussian as _gaussian
+from evolve.operators import init as _init
+from evolve.operators.registry import Making, Operator, Settings, check_settings, get, keys, register, toolbox
+
+__all__ = ["Making", "Operator", "Settings", "check_settings", "get", "keys", "register", "toolbox"]
+
+_SHIPPED = (_burst, _crossover, _distil, _evolution_strategy, _gaussian, _init)

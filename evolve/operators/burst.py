@@ -1,0 +1,35 @@
+"""``burst``: a gradient burst, n optimiser steps on training rows, as one more mutation.
+
+Bits are kept within one environment. Nouns: *burst*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from evolve.operators.gradient import TrainingSettings, cross_entropy, train, training_cost
+from evolve.operators.registry import Making, Operator, register
+from population.interpret import run_stack
+from population.stack import Stack
+
+
+def apply(making: Making, settings: TrainingSettings) -> Stack:
+    """Returns each parent after ``steps`` optimiser steps on cross-entropy over its own minibatches."""
+    (parent,) = making.parents
+    if making.benchmark is None:
+        raise ValueError("burst reads training rows: pass a benchmark")
+    (channel, _), *_ = making.graph.outputs
+
+    def loss(stack: Stack, inputs: Mapping[str, torch.Tensor], targets: torch.Tensor) -> torch.Tensor:
+        return cross_entropy(run_stack(stack, inputs)[channel], targets, settings.smoothing)
+
+    return train(parent, making.benchmark, making.seeds, settings, loss)
+
+
+def _cost(flops: int, parameters: int, settings: TrainingSettings) -> int:
+    return training_cost(flops, settings)
+
+
+burst = register(Operator("burst", 1, 1, TrainingSettings, apply, _cost, reads_training=True, is_portable=False))
