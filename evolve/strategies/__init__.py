@@ -1,0 +1,12 @@
+"""Search strategies: pure ask/tell over recipes. Importing this package registers the ones that ship with the project."""
+
+from __future__ import annotations
+
+from evolve.strategies import evolution as _evolution
+from evolve.strategies import genetic as _genetic
+from evolve.strategies.protocol import Batch, Judged, Outcome, Problem, Proposal, Strategy
+from evolve.strategies.registry import Search, get, kinds, register
+
+__all__ = ["Batch", "Judged", "Outcome", "Problem", "Proposal", "Search", "Strategy", "get", "kinds", "register"]
+
+_SHIPPED = (_evolution, _genetic)
