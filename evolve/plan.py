@@ -1,0 +1,278 @@
+"""Everything a campaign needs to know before its first second of compute, resolved and checked.
+
+Nouns: *plan* (config, graph, benchmark, strategy and tiers that fit together), *environment* (what the bits of a result
+depend on besides the recipe: versions, CPU capability, threads, kernel plan).
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib import metadata
+from typing import Any, TypeVar
+
+import torch
+from blake3 import blake3
+
+from evolve import operators, strategies
+from evolve.config import CampaignConfig
+from evolve.operators.distil import DistilSettings
+from evolve.operators.registry import Operator, check_settings
+from evolve.recipe import canonical_settings
+from evolve.strategies import Problem, Strategy
+from fitness import datasets
+from fitness.benchmark import Benchmark
+from fitness.plan import DEFAULT_PLANS, KernelPlan
+from population.errors import ConfigError, EvolveError, InvalidGraph, NotFound
+from population.gates import ExitGate
+from population.graph import OpGraph
+from population.tiers import TIERS, tier_widths
+
+#: Packages whose version can change bits.
+FINGERPRINTED = ("torch", "numpy", "blake3")
+
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A campaign's fixed facts.
+
+    Attributes:
+        species: hex digest of the graph. environment: canonical JSON of the fingerprint.
+        benchmark_name: as lineage rows name it: the data's name, split seed and digest.
+        columns: positions of the config's objectives among the benchmark's.
+        fractions: part of each symbol's width by tier; empty without tiers.
+    """
+
+    config: CampaignConfig
+    key: bytes
+    graph: OpGraph
+    species: str
+    benchmark: Benchmark
+    benchmark_name: str
+    strategy: Strategy[Any]
+    problem: Problem
+    kernel: KernelPlan
+    environment: str
+    sandbox_level: str
+    columns: tuple[int, ...]
+    fractions: Mapping[str, float]
+    gates: tuple[ExitGate, ...]
+
+    def widths_of(self, settings: Mapping[str, int]) -> dict[str, int]:
+        """Returns the full live widths of a row that was begun with these widths."""
+        return {**self.graph.symbols, **settings}
+
+    def tiers_of(self, widths: Mapping[str, int]) -> dict[str, dict[str, int]]:
+        """Returns the widths of every tier of a row of these widths."""
+        ladder = self.config.tiers.ladder if self.config.tiers else 1
+        return {tier: dict(found) for tier, found in tier_widths(widths, self.fractions, ladder).items()}
+
+    def tiers_judged(self, phase: str, widths: Mapping[str, int]) -> Mapping[str, Mapping[str, int]]:
+        """Returns the tiers that candidates of these widths are judged at; no widths stand for a candidate's own."""
+        tiers = self.config.tiers
+        if tiers is not None and (phase == "distil" or tiers.trained == "search"):
+            return self.tiers_of(widths)
+        return {"ultimate": {}}
+
+
+def benchmark_of(config: CampaignConfig) -> Benchmark:
+    """Returns the benchmark that a config names. Raises ConfigError for an unknown one."""
+    section = config.benchmark
+    found = datasets.load(section.dataset, split_seed=section.split_seed)
+    found = replace(found, shares=section.shares)
+    return found.with_shuffled_labels(config.seed) if section.shuffled_labels else found
+
+
+def make_plan(config: CampaignConfig, benchmark: Benchmark | None = None, sandbox_level: str = "reduced") -> Plan:
+    """Returns the plan of a config. Raises ConfigError or InvalidGraph that names what does not fit and the remedy."""
+    for module in config.plugins:
+        _import_plugin(module)
+    data = benchmark if benchmark is not None else benchmark_of(config)
+    graph = OpGraph.from_value(config.graph)
+    _check_channels(graph, data)
+    search = _known(strategies.get, config.strategy.kind, "strategy.kind")
+    problem = _problem(config, graph, data, search.options)
+    kernel = DEFAULT_PLANS.plan_for(graph)
+    key = config.key if benchmark is None else _key_with_data(config, data)
+    plan = Plan(
+        config=config,
+        key=key,
+        graph=graph,
+        species=graph.digest.hex(),
+        benchmark=data,
+        benchmark_name=f"{data.name}@{data.split_seed}:{data.digest_of_data.hex()[:16]}",
+        strategy=search.make(),
+        problem=replace(problem, key=key),
+        kernel=kernel,
+        environment=environment(kernel),
+        sandbox_level=sandbox_level,
+        columns=_columns(config, data),
+        fractions=_fractions(config),
+        gates=tuple(ExitGate.from_value(gate) for gate in config.gates),
+    )
+    _check_tiers(plan)
+    return plan
+
+
+def environment(kernel: KernelPlan) -> str:
+    """Returns the environment fingerprint as canonical JSON: what bits depend on besides the recipe."""
+    versions = {name: metadata.version(name) for name in FINGERPRINTED}
+    return canonical_settings(
+        {
+            "cpu": torch.backends.cpu.get_cpu_capability(),
+            "kernel": kernel.to_value(),
+            "machine": platform.machine(),
+            "versions": versions,
+        }
+    )
+
+
+def _problem(config: CampaignConfig, graph: OpGraph, data: Benchmark, options_model: Any) -> Problem:
+    weights, settings, costs = {}, {}, {}
+    flops, parameters = graph.flops(graph.symbols), graph.bytes(graph.symbols) // 4
+    judged = flops * len(data.rows("validation"))
+    for name, section in config.operators.items():
+        operator = _known(operators.get, name, f"operators.{name}")
+        _check_portfolio(operator, name)
+        typed = check_settings(operator, section.settings, f"operators.{name}.settings")
+        weights[operator.key] = section.weight
+        settings[operator.key] = canonical_settings(typed.model_dump(mode="json"))
+        costs[operator.key] = float(operator.cost(flops, parameters, typed) + judged)
+    try:
+        options = options_model.model_validate(config.strategy.settings)
+    except ValueError as error:
+        known = ", ".join(options_model.model_fields)
+        raise ConfigError(f"strategy.settings: {error.errors()[0]['msg'] if hasattr(error, 'errors') else error}. "
+                          f"{config.strategy.kind!r} knows: {known}") from error  # fmt: skip
+    check_settings(operators.get("init@1"), config.init, "init")
+    if config.strategy.kind != "openai_es" and not weights:
+        raise ConfigError("operators: name at least one, e.g. operators: {gaussian: {}, burst: {}}")
+    return Problem(
+        key=b"",
+        objectives=config.objectives,
+        population=config.strategy.population,
+        operators=weights,
+        settings=settings,
+        costs=costs,
+        train_digest=data.digest("train"),
+        widths=_first_widths(config, graph),
+        viability=_viability(config),
+        init=dict(config.init),
+        exploration=config.exploration,
+        options=options,
+    )
+
+
+def _known(get: Callable[[str], Found], name: str, where: str) -> Found:
+    try:
+        return get(name)
+    except NotFound as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _check_portfolio(operator: Operator, name: str) -> None:
+    if operator.num_parents == 0 or operator.name in ("distil", "perturb", "openai_es"):
+        raise ConfigError(f"operators.{name}: {operator.key} is not a variation operator; it is used where it belongs")
+
+
+def _first_widths(config: CampaignConfig, graph: OpGraph) -> dict[str, tuple[int, ...]]:
+    for symbol, choices in config.widths.items():
+        if symbol not in graph.symbols:
+            raise ConfigError(
+                f"widths.{symbol}: the graph has no such symbol; it has {', '.join(graph.symbols) or 'none'}"
+            )
+        if not choices or min(choices) < 1 or max(choices) > graph.symbols[symbol]:
+            raise ConfigError(f"widths.{symbol}: choose from 1 to {graph.symbols[symbol]}, got {list(choices)}")
+    return {symbol: tuple(choices) for symbol, choices in config.widths.items()}
+
+
+def _viability(config: CampaignConfig) -> tuple[int, float] | None:
+    rule = config.viability
+    if rule is None:
+        return None
+    if rule.objective not in config.objectives:
+        raise ConfigError(f"viability.objective: {rule.objective!r} is not among objectives {list(config.objectives)}")
+    return config.objectives.index(rule.objective), rule.margin
+
+
+def _columns(config: CampaignConfig, data: Benchmark) -> tuple[int, ...]:
+    names = [objective.name for objective in data.objectives]
+    for name in (*config.objectives, *config.stop.target):
+        if name not in names:
+            raise ConfigError(f"objectives: {name!r} is not measured by {data.name!r}; it measures {', '.join(names)}")
+    return tuple(names.index(name) for name in config.objectives)
+
+
+def _check_channels(graph: OpGraph, data: Benchmark) -> None:
+    for channel in graph.inputs:
+        if channel.name not in data.inputs:
+            raise ConfigError(
+                f"graph.inputs.{channel.name}: {data.name!r} has no such channel; it has {', '.join(data.inputs)}"
+            )
+        shape = tuple(data.inputs[channel.name].shape[1:])
+        if tuple(channel.shape) != shape:
+            raise ConfigError(
+                f"graph.inputs.{channel.name}: the data has shape {list(shape)}, not {list(channel.shape)}"
+            )
+    name, node = graph.outputs[0]
+    shape_out = graph.value_shapes[node]
+    if len(shape_out) != 1 or any(symbol is not None for symbol, _ in shape_out[0]):
+        raise InvalidGraph(f"graph.outputs.{name}: expected one fixed axis of class scores, got {shape_out}")
+    width = sum(factor for _, factor in shape_out[0])
+    if width != data.num_classes:
+        raise ConfigError(
+            f"graph.outputs.{name}: {data.name!r} has {data.num_classes} classes, the graph gives {width}"
+        )
+
+
+def _fractions(config: CampaignConfig) -> dict[str, float]:
+    if config.tiers is None:
+        return {}
+    given = config.tiers.fractions
+    if "ultimate" not in given:
+        raise ConfigError("tiers.fractions: name 'ultimate' (usually 1.0)")
+    ordered = {tier: given[tier] for tier in TIERS if tier in given}
+    parts = list(ordered.values())
+    if parts != sorted(parts) or parts[0] <= 0 or parts[-1] > 1:
+        raise ConfigError(f"tiers.fractions: must grow from lite to ultimate within (0, 1], got {ordered}")
+    return ordered
+
+
+def _check_tiers(plan: Plan) -> None:
+    if plan.config.tiers is None:
+        return
+    tiers = plan.tiers_of(plan.graph.symbols)
+    values = {**plan.config.tiers.distil, "tiers": tiers}
+    check_settings(operators.get("distil@1"), values, "tiers.distil")
+
+
+def distil_settings(plan: Plan, widths: Mapping[str, int]) -> str:
+    """Returns the canonical settings of the ``distil`` recipe of a row of these widths."""
+    assert plan.config.tiers is not None
+    values = {**plan.config.tiers.distil, "tiers": plan.tiers_of(widths)}
+    return canonical_settings(DistilSettings.model_validate(values).model_dump(mode="json"))
+
+
+def _key_with_data(config: CampaignConfig, data: Benchmark) -> bytes:
+    return blake3(config.key + data.digest_of_data, derive_key_context="evolve 2026 campaign key with data").digest()
+
+
+def _import_plugin(module: str) -> None:
+    try:
+        importlib.import_module(module)
+    except EvolveError:
+        raise
+    except ImportError as error:
+        raise ConfigError(f"plugins: {module!r} cannot be imported: {error}") from error
+
+
+def settings_value(text: str) -> dict[str, Any]:
+    """Returns the plain values of a canonical settings text."""
+    values: dict[str, Any] = json.loads(text)
+    return values

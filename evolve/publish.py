@@ -1,0 +1,62 @@
+"""Turns a campaign's champion into a block of the store, and keeps rows at keyframes.
+
+Nouns: *shelf* (where rows and blocks are kept for good).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evolve.events import Publish
+from evolve.plan import Plan
+from population.block import TensorBlock
+from population.cid import cid_of_digest
+from population.stack import Stack
+from population.store import BlockStore
+
+
+def block_of_row(plan: Plan, row: bytes, work: Publish) -> TensorBlock:
+    """Returns the block of a row, at its own widths, with the tiers and exit gates of the campaign."""
+    stack = Stack.from_row_bytes(plan.graph, [row])
+    gates = tuple(gate for gate in plan.gates if gate.tier is None or gate.tier in work.tiers)
+    return TensorBlock.from_stack(stack, 0, tiers=work.tiers or None, gates=gates)
+
+
+@dataclass(frozen=True)
+class StoreShelf:
+    """The shelf of a home: its block store."""
+
+    plan: Plan
+    store: BlockStore
+
+    def keep_rows(self, rows: Sequence[bytes]) -> None:
+        """Stores row bytes; a row's CID carries its weights digest."""
+        self.store.put_many(rows)
+
+    def publish(self, row: bytes, work: Publish) -> tuple[str, int]:
+        """Stores the row and its block; returns the block's id and the bytes of its tensors."""
+        self.keep_rows([row])
+        block = block_of_row(self.plan, row, work)
+        return self.store.put(block), sum(tensor.numel() * tensor.element_size() for tensor in block.tensors.values())
+
+    def stored_row(self, digest: bytes) -> bytes | None:
+        """Returns the bytes of a kept row by its weights digest, or None."""
+        cid = cid_of_digest(digest, "raw")
+        return self.store.get_object(cid) if self.store.has(cid) else None
+
+
+@dataclass
+class MemoryShelf:
+    """A shelf that holds the champion's block in memory: for campaigns without a home."""
+
+    plan: Plan
+    block: TensorBlock | None = None
+
+    def keep_rows(self, rows: Sequence[bytes]) -> None:
+        """Keeps nothing: without a home there is nothing to go back to."""
+
+    def publish(self, row: bytes, work: Publish) -> tuple[str, int]:
+        """Holds the row's block; returns its id and the bytes of its tensors."""
+        self.block = block_of_row(self.plan, row, work)
+        return self.block.id, sum(tensor.numel() * tensor.element_size() for tensor in self.block.tensors.values())

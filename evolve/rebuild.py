@@ -1,0 +1,227 @@
+"""Makes individuals again from their pedigrees, and checks that they are what was judged.
+
+Nouns: *pedigree* (an individual, its ancestors and their recipes, as the lineage holds them), *record* (one birth of it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from blake3 import blake3
+
+from evolve import operators
+from evolve.materialise import materialise
+from evolve.plan import Plan, make_plan, settings_value
+from evolve.strategies import Batch, Proposal
+from evolve.units import Tiers, cut_batch
+from population.errors import LineageCorrupt, NotFound
+from population.lineage.records import Births, Commit
+
+if TYPE_CHECKING:
+    from evolve.home import Home
+
+#: Returns the bytes of a stored row by its weights digest, or None where the store has none.
+StoredRow = Callable[[bytes], bytes | None]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One birth as the lineage holds it. scores: ``[T, M]`` on the split its batch was judged on."""
+
+    event: int
+    individual: str
+    proposal: Proposal
+    digest: bytes | None
+    fitness: float
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What came of a rebuild. rows: digest as recorded -> bytes made again; steps: births made on the way."""
+
+    rows: Mapping[int, bytes]
+    digests: Mapping[int, bytes]
+    steps: int
+
+
+def read_records(plan: Plan, commits: Iterable[Commit]) -> dict[int, Record]:
+    """Returns every birth of a campaign by event number. Raises LineageCorrupt where a parent is unknown."""
+    places: dict[str, int] = {}
+    found: dict[int, Record] = {}
+    for commit in commits:
+        for births in commit.births:
+            places.update(zip(births.individual, (int(event) for event in births.event), strict=True))
+            fitness = _fitness(plan, births)
+            for row in range(len(births.event)):
+                record = _record(births, row, places, float(fitness[row]))
+                found[record.event] = record
+    return found
+
+
+def _record(births: Births, row: int, places: Mapping[str, int], fitness: float) -> Record:
+    try:
+        parents = tuple(places[parent] for parent in births.parents[row])
+    except KeyError as error:
+        raise LineageCorrupt(
+            f"individual {births.individual[row]}: its parent {error} is not in the lineage"
+        ) from error
+    proposal = Proposal(
+        births.operator[row],
+        parents,
+        tuple(births.roles[row]),
+        int(births.seed[row]),
+        births.settings[row],
+        tuple(bytes.fromhex(digest) for digest in births.inputs[row]),
+    )
+    digest = births.weights_digest[row]
+    return Record(
+        int(births.event[row]), births.individual[row], proposal, bytes.fromhex(digest) if digest else None, fitness
+    )
+
+
+def _fitness(plan: Plan, births: Births) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Returns the leading objective, signed, mean over tiers, as the campaign told it to its strategy."""
+    names = [objective.name for objective in plan.benchmark.objectives]
+    lead = plan.columns[0]
+    sign = 1.0 if plan.benchmark.objectives[lead].direction == "max" else -1.0
+    columns = births.scores.reshape(len(births.event), len(births.tiers), len(names))[:, :, lead] * sign
+    total = sum((columns[:, tier] for tier in range(columns.shape[1])), np.zeros(len(columns)))
+    return np.asarray(total / columns.shape[1])
+
+
+def rebuild_rows(
+    plan: Plan, records: Mapping[int, Record], wanted: Sequence[int], stored: StoredRow | None = None
+) -> Rebuilt:
+    """Returns the rows of these events, made again from their recipes.
+
+    Args:
+        stored: where given, a stored row (a keyframe) stands for everything above it.
+
+    Raises:
+        NotFound: an event has no record.
+    """
+    missing = [event for event in wanted if event not in records]
+    if missing:
+        raise NotFound(f"events {missing[:3]} are not in the lineage of this campaign")
+    rows: dict[int, bytes] = {}
+    order = _needed(records, wanted, rows, stored)
+    for level in _levels(records, order):
+        _make_level(plan, records, level, rows)
+    digests = {event: blake3(row).digest() for event, row in rows.items()}
+    return Rebuilt({event: rows[event] for event in wanted}, {event: digests[event] for event in wanted}, len(order))
+
+
+def _needed(
+    records: Mapping[int, Record], wanted: Sequence[int], rows: dict[int, bytes], stored: StoredRow | None
+) -> list[int]:
+    """Returns the events to make, ascending; fills ``rows`` with what the store already has."""
+    needed: set[int] = set()
+    stack = list(wanted)
+    while stack:
+        event = stack.pop()
+        if event in needed or event in rows:
+            continue
+        record = records[event]
+        row = stored(record.digest) if stored is not None and record.digest is not None else None
+        if row is not None:
+            rows[event] = row
+            continue
+        needed.add(event)
+        stack.extend(record.proposal.parents)
+    return sorted(needed)
+
+
+def _levels(records: Mapping[int, Record], order: Sequence[int]) -> list[list[int]]:
+    """Returns the events cut into levels, so that no event stands in a level with its own ancestor."""
+    depth: dict[int, int] = {}
+    levels: dict[int, list[int]] = {}
+    for event in order:
+        above = [depth[parent] for parent in records[event].proposal.parents if parent in depth]
+        depth[event] = 1 + max(above, default=0)
+        levels.setdefault(depth[event], []).append(event)
+    return [levels[level] for level in sorted(levels)]
+
+
+def _make_level(plan: Plan, records: Mapping[int, Record], events: Sequence[int], rows: dict[int, bytes]) -> None:
+    proposals = tuple(records[event].proposal for event in events)
+    objects = {blake3(row).digest(): row for row in (rows[p] for proposal in proposals for p in proposal.parents)}
+    digests = {parent: blake3(rows[parent]).digest() for proposal in proposals for parent in proposal.parents}
+    for proposal in proposals:
+        objects |= _inputs(plan, records, proposal)
+    batch = Batch(0, proposals)
+    tiers: list[Tiers] = [{"ultimate": {}}] * len(proposals)
+    positions = range(len(proposals))
+    for cut in cut_batch(batch, tiers, positions, digests, plan.graph.to_value(), plan.kernel.candidates, 0):
+        made = materialise(cut.unit, objects.__getitem__, plan.benchmark)
+        for row, position in enumerate(cut.positions):
+            rows[events[position]] = made.row_bytes(row)
+
+
+def _inputs(plan: Plan, records: Mapping[int, Record], proposal: Proposal) -> dict[bytes, bytes]:
+    """Returns the recorded score vector that an update reads, from the scores in the lineage."""
+    if operators.get(proposal.operator).reads_training or not proposal.inputs:
+        return {}
+    first = settings_value(proposal.settings)["first_event"]
+    scores: list[float] = []
+    while first + len(scores) in records and records[first + len(scores)].proposal.operator == "perturb@1":
+        if records[first + len(scores)].proposal.parents != proposal.parents:
+            break
+        scores.append(records[first + len(scores)].fitness)
+    data = np.array(scores, dtype="<f8").tobytes()
+    if blake3(data).digest() != proposal.inputs[0]:
+        raise LineageCorrupt(f"the scores from event {first} on are not those that {proposal.operator} read")
+    return {proposal.inputs[0]: data}
+
+
+def rebuild(home: Home, individual: str) -> dict[str, Any]:
+    """Returns what came of making an individual again from its whole pedigree: ``id, rebuilt, same, steps, reason``.
+
+    ``same`` is None, with a reason, where it cannot be said: data that changed or is missing, another environment.
+
+    Raises:
+        NotFound: no campaign of this home has such an individual.
+    """
+    for handle in home.campaigns():
+        commits = list(home.lineage_reader().commits(handle))
+        births = next((b for commit in commits for b in commit.births if individual in b.individual), None)
+        if births is not None:
+            event = int(births.event[list(births.individual).index(individual)])
+            return {"id": individual, "campaign": handle, **_rebuild_in(home, handle, commits, event)}
+    raise NotFound(
+        f"no campaign in {home.root} has an individual {individual!r}; the view `individuals` lists them all"
+    )
+
+
+def _rebuild_in(home: Home, handle: str, commits: Sequence[Commit], event: int) -> dict[str, Any]:
+    plan = make_plan(home.config_of(handle))
+    begun = commits[0].rows["campaigns"][0]
+    if begun["campaign_key"] != plan.key.hex():
+        return _undecided("the config beside the campaign is not the one it was begun with")
+    records = read_records(plan, commits)
+    pedigree = _needed(records, [event], {}, None)
+    changed = [e for e in pedigree if _reads_changed_data(plan, records[e].proposal)]
+    if changed:
+        return _undecided(f"the training rows that event {changed[0]} read are not the ones this machine has")
+    recorded = str(begun["environment"])
+    is_portable = all(operators.get(records[e].proposal.operator).is_portable for e in pedigree)
+    rebuilt = rebuild_rows(plan, records, [event])
+    digest, wanted = rebuilt.digests[event], records[event].digest
+    reason = ""
+    same: bool | None = digest == wanted
+    if not same and recorded != plan.environment and not is_portable:
+        same, reason = None, f"another environment: recorded {recorded}, here {plan.environment}"
+    elif wanted is None:
+        same, reason = None, "it was never materialised: its recipe failed"
+    return {"rebuilt": digest.hex(), "same": same, "steps": rebuilt.steps, "reason": reason}
+
+
+def _reads_changed_data(plan: Plan, proposal: Proposal) -> bool:
+    reads = operators.get(proposal.operator).reads_training
+    return reads and proposal.inputs != (plan.benchmark.digest("train"),)
+
+
+def _undecided(reason: str) -> dict[str, Any]:
+    return {"rebuilt": None, "same": None, "steps": 0, "reason": reason}

@@ -1,0 +1,100 @@
+"""Brings a campaign back to where its lineage ends, by feeding it what was recorded.
+
+Nouns: *replay* (the same transition, recorded results instead of workers'), *resume* (a replay, the rows that are held made
+again, and the work that is outstanding).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from evolve.campaign import accept, begin, event_of, outstanding
+from evolve.events import UnitDone
+from evolve.plan import Plan
+from evolve.rebuild import StoredRow, read_records, rebuild_rows
+from evolve.state import State, Turn
+from evolve.strategies import Proposal
+from evolve.units import Cut
+from fitness.evaluator import Evaluator, UnitResult
+from population.errors import EvolveError, LineageCorrupt
+from population.lineage.records import Births, Commit
+
+
+def resume(
+    plan: Plan, read_commits: Callable[[], Iterable[Commit]], evaluator: Evaluator, stored: StoredRow | None = None
+) -> Turn:
+    """Returns the turn that goes on after the last commit; the rows it needs are put into the evaluator.
+
+    Args:
+        read_commits: gives the commits from the first; called twice.
+        stored: where given, rows kept at keyframes stand for everything above them.
+
+    Raises:
+        LineageCorrupt: the commits do not follow from the config. EvolveError: rows come out with other bits than recorded.
+    """
+    state = replay(plan, read_commits())
+    needed = sorted(state.digests)
+    rebuilt = rebuild_rows(plan, read_records(plan, read_commits()), needed, stored)
+    for event in needed:
+        if rebuilt.digests[event] != state.digests[event]:
+            raise EvolveError(f"event {event} was rebuilt to other bits than recorded: this environment differs")
+        evaluator.put(rebuilt.digests[event], rebuilt.rows[event])
+    return Turn(state, outstanding(plan, state))
+
+
+def replay(plan: Plan, commits: Iterable[Commit]) -> State:
+    """Returns the state after the recorded commits. Raises LineageCorrupt where they do not follow from the config."""
+    state = begin(plan).state
+    for commit in commits:
+        if commit.step == 0:
+            continue
+        if commit.step != state.step:
+            raise LineageCorrupt(f"replay expected step {state.step}, the lineage holds step {commit.step}")
+        for value in commit.events:
+            event = event_of(value)
+            if event is not None:
+                state = accept(plan, state, event).state
+        for births in commit.births:
+            state = _feed(plan, state, births)
+    return state
+
+
+def _feed(plan: Plan, state: State, births: Births) -> State:
+    asked = state.asked[0] if state.asked else None
+    if (
+        asked is None
+        or asked.batch.first_event != int(births.event[0])
+        or len(asked.batch.proposals) != len(births.event)
+    ):
+        raise LineageCorrupt(f"replay: births from event {births.event[0]} are not what this config asks for next")
+    for cut in asked.cuts:
+        for position in cut.positions:
+            _check(asked.batch.proposals[position], births, position)
+        state = accept(plan, state, UnitDone(_recorded(births, cut))).state
+    return state
+
+
+def _check(proposal: Proposal, births: Births, position: int) -> None:
+    found = (births.operator[position], int(births.seed[position]), births.settings[position])
+    wanted = (proposal.operator, proposal.seed, proposal.settings)
+    if found != wanted:
+        raise LineageCorrupt(
+            f"replay: event {births.event[position]} was recorded as {found}, the config asks for {wanted}"
+        )
+
+
+def _recorded(births: Births, cut: Cut) -> UnitResult:
+    rows = list(cut.positions)
+    tiers = len(births.tiers)
+    digests = [births.weights_digest[row] for row in rows]
+    return UnitResult(
+        unit_id=cut.unit.unit_id,
+        digests=[bytes.fromhex(digest) if digest else None for digest in digests],
+        verdicts=[births.verdict[row] for row in rows],
+        details=[births.detail[row] for row in rows],
+        scores=np.ascontiguousarray(births.scores[rows]).reshape(len(rows), tiers, -1),
+        skills=np.ascontiguousarray(births.skills[rows]).reshape(len(rows), tiers, -1),
+        flops=np.ascontiguousarray(births.flops[rows]),
+    )

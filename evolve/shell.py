@@ -1,0 +1,110 @@
+"""The thin shell of a campaign: writes its commits, performs its work, feeds it what comes back. No decision is taken here.
+
+Nouns: *hands* (what the shell works with: evaluator, lineage, store, clock, all passed in).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from evolve.campaign import accept
+from evolve.events import (
+    Clock,
+    Event,
+    Judge,
+    Keyframe,
+    Measure,
+    Measured,
+    Publish,
+    Published,
+    Put,
+    Retain,
+    UnitDone,
+    Work,
+)
+from evolve.operators.gaussian import entropies
+from evolve.plan import Plan
+from evolve.state import State, Turn
+from fitness.evaluator import Evaluator
+from population.clock import Clock as WallClock
+from population.lineage.records import Commit
+from population.stack import Stack
+
+POLL_S = 0.5
+
+
+class Interrupted(Exception):
+    """The campaign was asked to end; its lineage is whole and it can be resumed."""
+
+
+class Shelf(Protocol):
+    """Where rows and blocks are kept for good."""
+
+    def keep_rows(self, rows: Sequence[bytes]) -> None:
+        """Stores row bytes under their digests."""
+
+    def publish(self, row: bytes, tiers: Publish) -> tuple[str, int]:
+        """Stores the block of a row; returns its id and the bytes of its tensors."""
+
+
+@dataclass(frozen=True)
+class Hands:
+    """What the shell works with. ``observe`` is shown every new state; ``interrupted`` asks for an early end."""
+
+    evaluator: Evaluator
+    commit: Callable[[Commit], None]
+    shelf: Shelf
+    clock: WallClock
+    observe: Callable[[State], None]
+    interrupted: threading.Event
+
+
+def drive(plan: Plan, turn: Turn, hands: Hands, seconds_before: float = 0.0) -> State:
+    """Returns the final state of a campaign that begins with this turn.
+
+    Raises:
+        Interrupted: ``hands.interrupted`` was set; everything committed stands.
+    """
+    began = hands.clock.monotonic() - seconds_before
+    events: deque[Event] = deque()
+    while True:
+        for commit in turn.commits:
+            hands.commit(commit)
+        for work in turn.work:
+            events.extend(_perform(plan, work, hands, events))
+        hands.observe(turn.state)
+        if turn.state.phase == "done":
+            return turn.state
+        if hands.interrupted.is_set():
+            raise Interrupted("interrupted after a whole step; evolve resume goes on from there")
+        while not events:
+            events.extend(UnitDone(result) for result in hands.evaluator.collect(POLL_S))
+            if hands.interrupted.is_set() and not events:
+                raise Interrupted("interrupted; the step under way will be done again by evolve resume")
+        timed = accept(plan, turn.state, Clock(hands.clock.monotonic() - began))
+        turn = accept(plan, timed.state, events.popleft())
+
+
+def _perform(plan: Plan, work: Work, hands: Hands, waiting: Iterable[Event]) -> list[Event]:
+    if isinstance(work, Judge):
+        hands.evaluator.submit(work.unit)
+    elif isinstance(work, Put):
+        hands.evaluator.put(work.digest, work.data)
+    elif isinstance(work, Retain):
+        collected = [event.result for event in waiting if isinstance(event, UnitDone)]  # the campaign has not seen them
+        hands.evaluator.retain([*work.digests, *(d for result in collected for d in result.digests if d is not None)])
+    elif isinstance(work, Keyframe):
+        hands.shelf.keep_rows([hands.evaluator.fetch(digest) for digest in work.digests])
+    elif isinstance(work, Measure):
+        rows = {e: Stack.from_row_bytes(plan.graph, [hands.evaluator.fetch(d)]) for e, d in work.rows.items()}
+        return [Measured({event: entropies(row, 0) for event, row in rows.items()})]
+    elif work.digest is None:
+        return [Published(None, None, 0)]
+    else:
+        block, size = hands.shelf.publish(hands.evaluator.fetch(work.digest), work)
+        return [Published(work.champion, block, size)]
+    return []

@@ -1,0 +1,81 @@
+"""The state of a campaign: a value that decides everything it does next.
+
+Nouns: *asked* (a batch that is not told yet), *state*, *turn* (what one event leads to).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from evolve.events import Work
+from evolve.rows import FrontPoint, Tally
+from evolve.strategies import Batch
+from evolve.units import Cut
+from fitness.evaluator import UnitResult
+from population.lineage.records import Commit
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A batch that is not told yet. cuts: its units once they are submitted; repeats: position -> event it repeats."""
+
+    batch: Batch
+    phase: str
+    cuts: tuple[Cut, ...] = ()
+    results: Mapping[int, UnitResult] = field(default_factory=dict)
+    repeats: Mapping[int, int] = field(default_factory=dict)
+    is_submitted: bool = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every unit's result is in."""
+        return self.is_submitted and len(self.results) == len(self.cuts)
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything that decides what a campaign does next; a value.
+
+    Attributes:
+        phase: "search", "distil", "publish" or "done". strategy: the strategy's own state.
+        asked: outstanding batches, oldest first.
+        digests, widths: weights digest and live widths of every individual held; entropies: of measured parents.
+        met: digest of a recipe that draws nothing -> the event it was first judged as.
+        judged: scores of individuals that later ones may refer to (members, finalists, met recipes).
+        best: signed objectives of the best member; stale: generations since it improved.
+    """
+
+    strategy: Any
+    phase: str = "search"
+    asked: tuple[Asked, ...] = ()
+    next_event: int = 0
+    next_unit: int = 0
+    step: int = 1
+    digests: Mapping[int, bytes] = field(default_factory=dict)
+    widths: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+    entropies: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    met: Mapping[bytes, int] = field(default_factory=dict)
+    judged: Mapping[int, tuple[Any, Any, Any]] = field(default_factory=dict)
+    evaluations: int = 0
+    flops: float = 0.0
+    seconds: float = 0.0
+    best: tuple[float, ...] = ()
+    stale: int = 0
+    quarantined: int = 0
+    front: tuple[FrontPoint, ...] = ()
+    tally: Mapping[str, Tally] = field(default_factory=dict)
+    recorded: tuple[Mapping[str, Any], ...] = ()
+    reason: str = ""
+    champion: int | None = None
+    block: str | None = None
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one event leads to: write the commits, then do the work."""
+
+    state: State
+    work: tuple[Work, ...] = ()
+    commits: tuple[Commit, ...] = ()

@@ -1,0 +1,230 @@
+"""Facts about the campaign as a pure transition: determinism, order of arrival, replay, repeats, stop rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evolve import strategies
+from evolve.outcome import summary_of
+from evolve.plan import Plan
+from evolve.publish import MemoryShelf
+from evolve.replay import replay
+from evolve.rows import population_id
+from fitness.evaluator import UnitResult, WorkUnit
+from fitness.inprocess import InProcessEvaluator
+from population.errors import ConfigError, LineageCorrupt
+from tests.evolve import small
+from tests.evolve.toy_strategies import ToyArchive, ToySteadyState
+
+KINDS = {
+    "ga": {"strategy": {"kind": "ga", "population": 10}},
+    "nsga2": {},
+    "openai_es": {
+        "strategy": {"kind": "openai_es", "population": 8},
+        "tiers": {"fractions": {"lite": 0.5, "ultimate": 1.0}, "trained": "search"},
+        "objectives": ["cross_entropy"],
+        "operators": {},
+        "widths": {},
+    },
+}
+
+
+def _plan(kind: str, **changes: Any) -> Plan:
+    if kind in KINDS:
+        return small.plan_of(**{**KINDS[kind], **changes})
+    toy = {"toy_archive": ToyArchive(), "toy_steady_state": ToySteadyState()}[kind]
+    return replace(small.plan_of(**changes), strategy=toy)
+
+
+ALL = [*KINDS, "toy_archive", "toy_steady_state"]
+
+
+class Shuffled:
+    """An evaluator that returns finished units in an order of its own, some of them twice, a few at a time."""
+
+    def __init__(self, inner: InProcessEvaluator, seed: int) -> None:
+        self._inner, self._random = inner, np.random.default_rng(seed)
+        self._done: list[UnitResult] = []
+        self.sandbox_level = inner.sandbox_level
+        self.put, self.fetch, self.close = inner.put, inner.fetch, inner.close
+
+    def retain(self, digests: Iterable[bytes]) -> None:
+        undelivered = [digest for result in self._done for digest in result.digests if digest is not None]
+        self._inner.retain([*digests, *undelivered])
+
+    def submit(self, unit: WorkUnit) -> None:
+        self._inner.submit(unit)
+
+    def collect(self, timeout_s: float | None = None) -> list[UnitResult]:
+        while True:
+            more = self._inner.collect(0)
+            if not more:
+                break
+            self._done.extend(more)
+        self._done = [self._done[place] for place in self._random.permutation(len(self._done))]
+        given = [self._done.pop() for _ in range(min(len(self._done), 1 + int(self._random.integers(2))))]
+        return given + given[:1]
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_the_same_plan_gives_the_same_lineage_whatever_order_results_arrive_in(kind: str) -> None:
+    plan = _plan(kind)
+    state, commits, _ = small.play(plan)
+    for seed in range(2):
+        shuffled = Shuffled(InProcessEvaluator(plan.benchmark, small.MATERIALISE), seed)
+        other, others, _ = small.play(plan, evaluator=shuffled)
+        assert small.digests(others) == small.digests(commits)
+        assert population_id(plan, other) == population_id(plan, state)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_another_seed_gives_another_lineage(kind: str) -> None:
+    assert small.digests(small.play(_plan(kind))[1]) != small.digests(small.play(_plan(kind, seed=1))[1])
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_campaign_resumed_after_any_commit_ends_as_if_it_never_stopped(kind: str) -> None:
+    plan = _plan(kind)
+    state, commits, _ = small.play(plan)
+    for length in range(1, len(commits)):
+        resumed, others, _ = small.play(plan, after=commits[:length])
+        assert small.digests([*commits[:length], *others]) == small.digests(commits)
+        assert (resumed.block, population_id(plan, resumed)) == (state.block, population_id(plan, state))
+
+
+def test_every_birth_is_recorded_once_with_parents_that_exist() -> None:
+    _, commits, _ = small.play(_plan("nsga2"))
+    known: set[str] = set()
+    for births in (births for commit in commits for births in commit.births):
+        assert not known & set(births.individual)
+        assert {parent for parents in births.parents for parent in parents} <= known
+        known |= set(births.individual)
+    assert len(known) == 10 + 3 * 10 + 2
+
+
+def test_a_recipe_met_before_is_not_judged_twice() -> None:
+    plan = _plan("ga", operators={"mean": {}}, stop={"generations": 6})
+    _, commits, _ = small.play(plan)
+    births = [births for commit in commits for births in commit.births]
+    repeats = [(b, row) for b in births for row, first in enumerate(b.repeat_of) if first]
+    assert repeats
+    first = {name: (b, row) for b in births for row, name in enumerate(b.individual)}
+    for again, row in repeats:
+        original, place = first[again.repeat_of[row]]
+        assert again.weights_digest[row] == original.weights_digest[place]
+        assert np.array_equal(again.scores[row], original.scores[place])
+        assert again.status[row] == "archived"
+    state = replay(plan, commits)
+    assert state.evaluations == sum(len(b.event) for b in births) - len(repeats)
+
+
+def test_a_campaign_of_nothing_but_repeats_goes_on_to_its_end() -> None:
+    plan = _plan(
+        "ga", operators={"mean": {}}, strategy={"kind": "ga", "population": 2}, stop={"generations": 12}, tiers=None
+    )
+    state, commits, _ = small.play(plan)
+    assert state.reason == "generations"
+    assert any(all(births.repeat_of) for commit in commits for births in commit.births)
+
+
+@pytest.mark.parametrize(
+    ("stop", "reason"),
+    [
+        ({"generations": 2}, "generations"),
+        ({"evaluations": 15}, "evaluations"),
+        ({"flops": 1.0}, "flops"),
+        ({"patience": 1}, "patience"),
+        ({"target": {"accuracy": 0.1}}, "target"),
+    ],
+)
+def test_the_search_ends_by_the_rule_that_comes_first(stop: dict[str, Any], reason: str) -> None:
+    state, commits, _ = small.play(_plan("nsga2", stop={"generations": 30, **stop}))
+    assert state.reason == reason
+    assert any(event == {"event": "stop", "reason": reason} for commit in commits for event in commit.events)
+
+
+class Ticking:
+    """A clock that a second passes on at every look."""
+
+    def __init__(self) -> None:
+        self._looks = 0
+
+    def now(self) -> float:
+        return self.monotonic()
+
+    def monotonic(self) -> float:
+        self._looks += 1
+        return float(self._looks)
+
+
+def test_seconds_end_the_search_by_an_event_that_a_replay_reads() -> None:
+    plan = _plan("ga", stop={"generations": 30, "seconds": 6})
+    state, commits, _ = small.play(plan, clock=Ticking())
+    assert state.reason == "seconds"
+    resumed, others, _ = small.play(plan, after=commits[:-1])  # its clock stands still: the record decides
+    assert resumed.reason == "seconds"
+    assert small.digests([*commits[:-1], *others]) == small.digests(commits)
+
+
+def test_the_champion_has_nested_tiers_and_its_scores_are_reported() -> None:
+    plan = _plan("nsga2")
+    state, _, shelf = small.play(plan)
+    assert shelf.block is not None
+    assert state.block == shelf.block.id
+    lite, ultimate = shelf.block.tiers["lite"], shelf.block.tiers["ultimate"]
+    assert all(lite[symbol] <= ultimate[symbol] for symbol in ultimate)
+    summary = summary_of(plan, state, "small", "", 1.0)
+    assert set(summary["scores"]) == {"lite", "ultimate"}
+    assert summary["scores"]["ultimate"]["accuracy"] > 0.5
+
+
+@dataclass
+class Counting(MemoryShelf):
+    """A shelf that notes how many rows it was given each time."""
+
+    kept: list[int] = field(default_factory=list)
+
+    def keep_rows(self, rows: Sequence[bytes]) -> None:
+        self.kept.append(len(rows))
+
+
+def test_every_second_generation_is_kept_whole_as_a_keyframe() -> None:
+    plan = _plan("nsga2")
+    shelf = Counting(plan)
+    state, _, _ = small.play(plan, shelf=shelf)
+    members = len(plan.strategy.members(state.strategy))
+    assert shelf.kept == [members, members]
+
+
+def test_a_lineage_of_another_config_is_not_replayed() -> None:
+    _, commits, _ = small.play(_plan("ga"))
+    with pytest.raises(LineageCorrupt, match="the config asks for"):
+        replay(_plan("ga", seed=1), commits)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"objectives": ["speed"]}, "'speed' is not measured"),
+        ({"operators": {"gausian": {}}}, "did you mean 'gaussian"),
+        ({"operators": {"gaussian": {"settings": {"rate": -1}}}}, "operators.gaussian.settings.*rate"),
+        ({"operators": {}}, "name at least one"),
+        ({"widths": {"hiden": [8]}}, "no such symbol; it has hidden"),
+        ({"widths": {"hidden": [99]}}, "choose from 1 to 16"),
+        ({"tiers": {"fractions": {"lite": 0.9, "ultimate": 0.5}}}, "must grow"),
+        ({"strategy": {"kind": "ga", "settings": {"elits": 2}}}, "knows: elites"),
+        ({"viability": {"objective": "bytes"}}, "not among objectives"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_any_compute(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        small.plan_of(**changes)
+
+
+def test_strategies_are_all_covered_here() -> None:
+    assert set(strategies.kinds()) == set(KINDS)
