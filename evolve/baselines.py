@@ -1,0 +1,86 @@
+"""What plain methods reach on a campaign's own rows, to stand honestly beside what evolved.
+
+Nouns: *baseline* (a plain method's accuracy by split, and its FLOPs where they are counted).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from population.errors import NotFound
+
+if TYPE_CHECKING:
+    from evolve.config import CampaignConfig
+    from evolve.home import Home
+    from evolve.plan import Plan
+
+SPLITS = ("validation", "heldout")
+BASELINES_FILE = "baselines.json"
+#: The plain network: the campaign's own graph at its widest, trained once, with usual settings that nobody tuned.
+PLAIN_SETTINGS = {"steps": 600, "batch": 128, "optimiser": "adamw", "learning_rate": 3e-3, "schedule": "cosine"}
+PLAIN_SEED = 0
+NAMES = {"logistic_regression": "logistic regression", "svc": "support vector machine (SVC)"}
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One plain method. accuracies: by split; flops: counted per sample, None where nobody counts them."""
+
+    name: str
+    accuracies: dict[str, float]
+    flops: int | None = None
+
+
+def baselines_of(config: CampaignConfig, home: Home, campaign: str) -> list[Baseline]:
+    """Returns the baselines of a campaign's benchmark; computed once and kept beside the campaign's config."""
+    path = home.campaign_dir(campaign) / BASELINES_FILE
+    try:
+        return [Baseline(**entry) for entry in json.loads(home.files.read_bytes(path))]
+    except (NotFound, ValueError, TypeError):  # not there, or of another version
+        found = compute(config)
+    data = json.dumps([asdict(baseline) for baseline in found], indent=2).encode() + b"\n"
+    home.files.write_atomic(path, data, mode=0o644, replace=True)
+    return found
+
+
+def compute(config: CampaignConfig) -> list[Baseline]:
+    """Returns one plainly trained network, an SVC and a logistic regression, on the rows that the campaign used."""
+    from evolve.plan import make_plan
+    from fitness.baselines import baseline_accuracies
+    from fitness.forward import single_threaded
+
+    plan = make_plan(config)
+    by_split = {split: baseline_accuracies(plan.benchmark, split) for split in SPLITS}
+    plain = [
+        Baseline(NAMES.get(name, name), {split: by_split[split][name] for split in SPLITS})
+        for name in by_split[SPLITS[0]]
+    ]
+    with single_threaded():  # kernels as small as these wait for each other longer than they compute
+        return [_plain_network(plan), *plain]
+
+
+def _plain_network(plan: Plan) -> Baseline:
+    from evolve import operators
+    from evolve.operators.registry import Making
+    from population.interpret import run_stack
+
+    init, burst = operators.get("init@1"), operators.get("burst@1")
+    first = init.apply(Making(plan.graph, (), [PLAIN_SEED]), init.settings())
+    making = Making(plan.graph, (first,), [PLAIN_SEED], plan.benchmark)
+    trained = burst.apply(making, burst.settings.model_validate(PLAIN_SETTINGS))
+    accuracies = {}
+    for split in SPLITS:
+        rows = {
+            name: torch.from_numpy(array).movedim(0, -1)[None]
+            for name, array in plan.benchmark.inputs_of(split).items()
+        }
+        with torch.no_grad():
+            outputs = run_stack(trained, rows)
+        answers = outputs[plan.graph.outputs[0][0]][0].argmax(dim=0).numpy()
+        accuracies[split] = float(np.mean(answers == plan.benchmark.targets_of(split)))
+    return Baseline("the same network, plainly trained", accuracies, plan.graph.flops(plan.graph.symbols))

@@ -1,0 +1,42 @@
+"""What a person reads when a command fails: one message with its remedy, and an exit code that scripts can tell apart."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import traceback
+
+FAULT_OF_OURS = 70
+
+
+def report(error: Exception) -> int:
+    """Prints the message of an error on standard error and returns the exit code that it means."""
+    from evolve.home import storage_error
+    from population.errors import EvolveError
+
+    if isinstance(error, OSError):
+        error = storage_error(error) or error
+    if isinstance(error, EvolveError):
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"error: this is a fault of evolve, not yours: {_in_one_line(error)}", file=sys.stderr)
+    print(f"The details are in {_write(error)}; please report them.", file=sys.stderr)
+    return FAULT_OF_OURS
+
+
+def _in_one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+
+
+def _write(error: Exception) -> str:
+    """Returns where the traceback was written, or why it could not be."""
+    lines = traceback.format_exception(error)
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="evolve-fault-", suffix=".txt", delete=False) as file:
+            file.writelines(lines)
+            return file.name
+    except OSError as refused:
+        return (
+            f"no file ({refused.strerror}). It began at {lines[-2].strip() if len(lines) > 1 else 'an unknown place'}"
+        )

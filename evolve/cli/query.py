@@ -1,0 +1,149 @@
+"""``evolve query``: SQL over the lineage, also while campaigns run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from evolve.cli import options, output
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MAX_TABLE_ROWS = 100
+#: Ids are shown by their first characters in tables, never in the other formats.
+_LONG_ID = re.compile(r"[0-9a-f]{32,}|b[a-z2-7]{40,}")
+
+
+class Format(StrEnum):
+    """How rows are written."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    parquet = "parquet"
+
+
+def query(
+    sql: Annotated[
+        str, typer.Argument(metavar="SQL", help='One SELECT; "SHOW TABLES" and "DESCRIBE scores" work too.')
+    ],
+    format: Annotated[Format, typer.Option("--format", "-f", help="How rows are written.")] = Format.table,  # noqa: A002 -- the option's name
+    to: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead of standard output."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    home: options.HomeOption = None,
+) -> None:
+    """Ask the lineage in SQL.
+
+    Views: campaigns, generations, individuals, parents, recipes, scores, skills, tiers, quarantine, promotions, blocks,
+    lifecycle, executions, exits, families, usage, incidents. A table shows short ids and at most 100 rows; the other
+    formats give everything in full. Only reads; works while campaigns run, on a whole number of their steps.
+
+    Examples:
+      evolve query "DESCRIBE scores"
+      evolve query "SELECT operator, count(*) AS births FROM individuals GROUP BY 1 ORDER BY 2 DESC"
+      evolve query "SELECT individual, value FROM scores WHERE objective = 'accuracy' AND split = 'validation'
+                    AND tier = 'ultimate' ORDER BY value DESC LIMIT 10"
+      evolve query "SELECT * FROM scores" --format parquet --output scores.parquet
+    """
+    rows = options.open_home(home).lineage_reader().query(sql)
+    chosen = Format.json if as_json else format
+    if chosen is Format.table and to is None:
+        _show_table(rows)
+        return
+    if chosen is Format.table and to is not None:
+        chosen = {".json": Format.json, ".parquet": Format.parquet}.get(to.suffix, Format.csv)
+    data = _encoded(rows, chosen)
+    if to is not None:
+        _write(to, data)
+        output.note(f"{rows.num_rows:,} rows in {to}")
+    else:
+        _write_to_stdout(data, chosen)
+
+
+def _show_table(rows: pa.Table) -> None:
+    shown = rows.slice(0, MAX_TABLE_ROWS)
+    columns = [[_cell(value) for value in column.to_pylist()] for column in shown.columns]
+    right = [name for name, column in zip(rows.column_names, rows.columns, strict=True) if _is_number(column.type)]
+    cells = list(zip(*columns, strict=True)) if columns else []
+    output.show(output.table(rows.column_names, cells, right))
+    if rows.num_rows > MAX_TABLE_ROWS:
+        more = rows.num_rows - MAX_TABLE_ROWS
+        output.note(f"... and {more:,} more rows: --format csv, json or parquet gives them all")
+    elif not rows.num_rows:
+        output.note("no rows")
+
+
+def _encoded(rows: pa.Table, chosen: Format) -> bytes:
+    if chosen is Format.parquet:
+        import pyarrow.parquet as pq
+
+        sink = io.BytesIO()
+        pq.write_table(rows, sink, compression="zstd")
+        return sink.getvalue()
+    if chosen is Format.json:
+        lines = [output.json_text(row) for row in rows.to_pylist()]
+        return ("[" + ",\n ".join(lines) + "]\n").encode()
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(rows.column_names)
+    columns = [column.to_pylist() for column in rows.columns]
+    writer.writerows([[_csv_cell(value) for value in row] for row in zip(*columns, strict=True)])
+    return text.getvalue().encode()
+
+
+def _write(path: Path, data: bytes) -> None:
+    from population.errors import InputError
+    from population.files import LocalFiles
+
+    if path.is_dir():
+        raise InputError(f"--output {path}: it is a folder; name a file")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"--output {path}: there is no folder {path.absolute().parent}; make it first")
+    LocalFiles().write_atomic(path.absolute(), data, mode=0o644, replace=True)
+
+
+def _write_to_stdout(data: bytes, chosen: Format) -> None:
+    from population.errors import InputError
+
+    if chosen is Format.parquet and sys.stdout.isatty():
+        raise InputError("parquet is not for a terminal: name a file with --output, or redirect standard output")
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def _is_number(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
+
+
+def _cell(value: Any) -> str:
+    """Returns a value as it stands in a table: rounded, and ids cut to what is enough to type back."""
+    from evolve.display import short_id
+
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, str):
+        return short_id(value) if _LONG_ID.fullmatch(value) else value
+    if hasattr(value, "strftime") and hasattr(value, "hour"):
+        return str(value.strftime("%Y-%m-%d %H:%M:%S"))
+    return output.json_text(value) if isinstance(value, (list, dict)) else str(value)
+
+
+def _csv_cell(value: Any) -> Any:
+    return output.json_text(value) if isinstance(value, (list, dict)) else output.plain(value)

@@ -1,0 +1,101 @@
+"""The MLflow tracker of a home, as commands hold it: made, closed, and told later what it missed.
+
+In the home lies a note of what each MLflow was told about heads, so that looking at heads need not ask a server.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evolve.cli.output import note
+
+if TYPE_CHECKING:
+    from evolve.home import Home
+    from evolve.tracker import Tracker
+
+TOLD_FILE = "mlflow-heads.json"
+
+
+class Witness:
+    """A tracker that passes everything on, and remembers which heads were told."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+        self.told: dict[str, str] = {}
+
+    def begin(self, campaign: str, config: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        """Passes on."""
+        self._tracker.begin(campaign, config, tags)
+
+    def generation(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Passes on."""
+        self._tracker.generation(step, metrics)
+
+    def finish(self, summary: Mapping[str, Any], front: Sequence[Mapping[str, Any]]) -> None:
+        """Passes on."""
+        self._tracker.finish(summary, front)
+
+    def promoted(self, name: str, block_id: str, archive: Path) -> None:
+        """Passes on, and remembers."""
+        self.told[name] = block_id
+        self._tracker.promoted(name, block_id, archive)
+
+    def close(self, timeout_s: float = 30.0) -> None:
+        """Passes on."""
+        self._tracker.close(timeout_s)
+
+
+@contextmanager
+def tracking(home: Home, *, is_quiet: bool = False) -> Iterator[Tracker]:
+    """Yields the tracker of a home; at the end it delivers what it can, and what it could not is said in one line."""
+    from evolve.tracking import MlflowTracker
+
+    tracker = MlflowTracker(home.mlflow_uri, home.artifacts_root)
+    witness = Witness(tracker)
+    try:
+        yield witness
+    finally:
+        tracker.close()
+        if tracker.problem is None:
+            _remember(home, witness.told)
+        elif not is_quiet:
+            note(tracker.problem)
+
+
+def catch_up(home: Home) -> None:
+    """Points MLflow's aliases where the heads stand, where a promotion or a rollback could not. Never fails a command."""
+    from population.errors import InfrastructureError
+
+    heads = home.heads()
+    standing = {name: head.block for name in heads.names() if (head := heads.current(name)) is not None}
+    if _told(home).get(home.mlflow_uri, {}) == standing:
+        return
+    from evolve import promotion
+
+    try:
+        with tracking(home, is_quiet=True) as tracker:
+            promotion.catch_up(home, tracker=tracker)
+    except InfrastructureError:
+        return  # somebody else decides just now, or the home is not ours to write: the next command tells it
+
+
+def _told(home: Home) -> dict[str, dict[str, str]]:
+    from population.errors import NotFound
+
+    try:
+        value = json.loads(home.files.read_bytes(home.root / TOLD_FILE))
+    except (NotFound, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _remember(home: Home, told: Mapping[str, str]) -> None:
+    before = _told(home)
+    after = {**before, home.mlflow_uri: {**before.get(home.mlflow_uri, {}), **told}}
+    if told and after != before:
+        data = json.dumps(after, indent=2).encode() + b"\n"
+        home.files.write_atomic(home.root / TOLD_FILE, data, mode=0o644, replace=True)

@@ -1,0 +1,94 @@
+"""Numbers, ids and times as people read them. Nothing here is read back by a machine, but for short ids.
+
+Nouns: *short id*, the first characters of a block's or an individual's id, which every command takes in its place.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import sys
+from pathlib import Path
+
+SHORT = 12
+
+
+def short_id(text: str | None) -> str:
+    """Returns the first characters of an id, enough to be typed back.
+
+    >>> short_id("bafyr4ihzwcbbsqu7aaa")
+    'bafyr4ihzwcb'
+    """
+    return (text or "-")[:SHORT]
+
+
+def number(value: float | None) -> str:
+    """Returns a number with three or four digits that matter; whole numbers up to a million in full.
+
+    >>> number(0.97222), number(1234567.0), number(180298), number(float("nan")), number(0.00001234)
+    ('0.9722', '1.23 M', '180,298', '-', '1.23e-05')
+    """
+    if value is None or not math.isfinite(value):
+        return "-"
+    if abs(value) >= 1e6:
+        return count(value)
+    if float(value).is_integer():
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) < 1e-3 else f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}"
+
+
+def count(value: float) -> str:
+    """Returns a large count with a unit: thousand, million, and so on.
+
+    >>> count(950), count(73_912), count(4.2e9)
+    ('950', '73.9 k', '4.2 G')
+    """
+    for factor, unit in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= factor:
+            return f"{value / factor:.3g} {unit}"
+    return f"{value:.0f}"
+
+
+def size(num_bytes: float) -> str:
+    """Returns bytes in binary units.
+
+    >>> size(512), size(73_912)
+    ('512 B', '72.2 KiB')
+    """
+    for factor, unit in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+        if num_bytes >= factor:
+            return f"{num_bytes / factor:.1f} {unit}"
+    return f"{num_bytes:.0f} B"
+
+
+def duration(seconds: float) -> str:
+    """Returns a span of time.
+
+    >>> duration(0.0123), duration(3.21), duration(71), duration(7384)
+    ('12 ms', '3.2 s', '1 min 11 s', '2 h 3 min')
+    """
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def path(place: Path | str) -> str:
+    """Returns a path as one would type it from here: relative where it lies below this folder."""
+    full = Path(place).absolute()
+    here = Path.cwd()
+    return str(full.relative_to(here)) if full.is_relative_to(here) else str(full)
+
+
+def program() -> str:
+    """Returns what to type for this program in this shell: its name where that is found, else the path it was started by."""
+    started = Path(sys.argv[0])
+    if started.name != "evolve":
+        return f"{path(sys.executable)} -m evolve"
+    found = shutil.which("evolve")
+    if found and started.exists() and os.path.samefile(found, started):
+        return "evolve"
+    return path(started) if started.exists() else "evolve"

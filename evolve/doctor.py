@@ -1,0 +1,226 @@
+"""What this machine can do, found out by trying, and what to do about what is missing.
+
+Nouns: *check* (one thing that was looked at: "ok", a "note", or "missing" where campaigns cannot run without it).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from evolve.display import count, duration, path, size
+from population.errors import EvolveError, Locked
+
+if TYPE_CHECKING:
+    from fitness.benchmark import Benchmark
+    from population.block import TensorBlock
+
+#: Distributions that campaigns need, and those that only some commands need.
+NEEDED = (
+    "numpy",
+    "torch",
+    "blake3",
+    "pydantic",
+    "pyarrow",
+    "duckdb",
+    "deap",
+    "moocore",
+    "scikit-learn",
+    "cryptography",
+)
+HANDY = {"ray": "evolve run --address local works without", "mlflow": "campaigns run without; nothing shows them"}
+LEAST_MEMORY_BYTES = 2 << 30
+LEAST_DISK_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at. remedy: what to do about it; empty where there is nothing to do."""
+
+    name: str
+    state: Literal["ok", "note", "missing"]
+    found: str
+    remedy: str = ""
+
+
+def examine(home: Path, tracking_uri: str | None = None, *, is_quick: bool = False) -> Iterator[Check]:
+    """Yields the checks, the cheap ones first; ``is_quick`` leaves out what starts processes."""
+    yield _python()
+    yield from _versions()
+    yield _cores()
+    yield _memory()
+    yield _disk(home)
+    yield _accelerator()
+    if not is_quick:
+        yield _judge()
+        yield _ray()
+    yield _home(home)
+    yield _mlflow(home, tracking_uri)
+
+
+def _python() -> Check:
+    found = (
+        f"{platform.python_implementation()} {platform.python_version()} on {platform.system()} {platform.machine()}"
+    )
+    return Check("Python", "ok", found)
+
+
+def _versions() -> Iterator[Check]:
+    found, missing = [], []
+    for name in (*NEEDED, *HANDY):
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+    yield Check("packages", "ok", ", ".join(found))
+    for name in missing:
+        remedy = f"pip install {name}" + (f" ({HANDY[name]})" if name in HANDY else "")
+        yield Check(name, "note" if name in HANDY else "missing", "not installed", remedy)
+
+
+def _cores() -> Check:
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    return Check("cores", "ok", f"{usable} usable{load}")
+
+
+def _memory() -> Check:
+    available = _available_bytes()
+    if available is None:
+        return Check("memory", "note", "cannot be told on this system")
+    if available < LEAST_MEMORY_BYTES:
+        return Check("memory", "note", f"{size(available)} available", "close programs, or use fewer --workers")
+    return Check("memory", "ok", f"{size(available)} available")
+
+
+def _available_bytes() -> int | None:
+    """Returns what /proc says is available, or less where a control group allows less; None without /proc."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    found = [int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")]
+    limits = [limit for file in ("memory.max", "memory/memory.limit_in_bytes") if (limit := _limit(file)) is not None]
+    return min([*found, *limits]) if found else None
+
+
+def _limit(file: str) -> int | None:
+    try:
+        text = (Path("/sys/fs/cgroup") / file).read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None
+
+
+def _disk(home: Path) -> Check:
+    folder = next(place for place in (home, *home.parents) if place.exists())
+    free = shutil.disk_usage(folder).free
+    found = f"{size(free)} free at {path(folder)}"
+    if not os.access(folder, os.W_OK):
+        return Check(
+            "disk", "missing", f"{path(folder)} cannot be written to", "choose another --home, or change its mode"
+        )
+    if free < LEAST_DISK_BYTES:
+        return Check("disk", "note", found, "free some space, or choose another --home")
+    return Check("disk", "ok", found)
+
+
+def _accelerator() -> Check:
+    import torch
+
+    capability = torch.backends.cpu.get_cpu_capability()
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+        return Check("GPU", "note", f"{', '.join(names)}; CPU kernels {capability}", "campaigns use the CPU so far")
+    return Check("GPU", "ok", f"none, and none is needed; CPU kernels {capability}")
+
+
+def _judge() -> Check:
+    """Lets a process that judges promotions judge a tiny block."""
+    from contextlib import closing
+
+    from evolve.heldout import look
+    from fitness.judge import Limits, SubprocessJudge
+
+    began = time.monotonic()
+    remedy = "see `ulimit -a`: processes, memory and sockets must be allowed"
+    try:
+        with closing(SubprocessJudge(limits=Limits.of(60.0, 2048))) as judge:
+            (finding,) = look([_tiny_block()], _tiny_benchmark(), judge)
+    except EvolveError as error:
+        return Check("judge process", "missing", str(error), remedy)
+    if not finding.is_ok:
+        return Check("judge process", "missing", f"{finding.verdict}: {finding.detail}", remedy)
+    return Check("judge process", "ok", f"sandbox level {judge.level}, judged in {duration(time.monotonic() - began)}")
+
+
+def _ray() -> Check:
+    """Starts Ray on this machine with one worker, and ends it."""
+    remedy = "evolve run --address local works without Ray"
+    try:
+        from fitness.ray_actors import RayEvaluator
+    except ImportError as error:
+        return Check("Ray", "note", f"cannot be imported: {error}", remedy)
+    began = time.monotonic()
+    try:
+        RayEvaluator(_tiny_benchmark(), "evolve.materialise:materialise", num_workers=1).close()
+    except EvolveError as error:
+        return Check("Ray", "note", str(error), remedy)
+    return Check("Ray", "ok", f"a worker started and ended in {duration(time.monotonic() - began)}")
+
+
+def _tiny_benchmark() -> Benchmark:
+    import numpy as np
+
+    from fitness.benchmark import Benchmark
+
+    return Benchmark.from_arrays({"x": np.arange(64.0)[:, None]}, np.arange(64) % 2, name="doctor")
+
+
+def _tiny_block() -> TensorBlock:
+    from population.block import TensorBlock
+    from population.graph import OpGraph
+    from population.stack import Stack
+
+    graph = OpGraph.from_value(
+        {
+            "inputs": {"x": {"shape": [1], "dtype": "float32"}},
+            "nodes": [{"name": "head", "op": "linear", "inputs": ["x"], "out": 2}],
+            "outputs": {"logits": "head"},
+        }
+    )
+    return TensorBlock.from_stack(Stack.zeros(graph, 1), 0)
+
+
+def _home(place: Path) -> Check:
+    from evolve.home import Home
+    from population.errors import NotFound
+
+    try:
+        home = Home.open(place)
+        states = [home.state_of(handle) for handle in home.campaigns()]
+        heads = len(home.heads().names())
+        blocks = len(home.block_store().list_blocks())
+    except NotFound:
+        return Check("home", "ok", f"none yet at {path(place)}; evolve run makes it")
+    except Locked as error:
+        return Check("home", "note", str(error))
+    except EvolveError as error:
+        return Check("home", "missing", f"{path(place)}: not usable", str(error))
+    told = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none"
+    interrupted = "evolve status shows them, evolve resume goes on" if "interrupted" in states else ""
+    found = f"{path(place)}: campaigns: {told}; {count(blocks)} blocks, {heads} heads"
+    return Check("home", "note" if interrupted else "ok", found, interrupted)
+
+
+def _mlflow(home: Path, tracking_uri: str | None) -> Check:
+    if tracking_uri:
+        return Check("MLflow", "ok", f"MLFLOW_TRACKING_URI names {tracking_uri}")
+    return Check("MLflow", "ok", f"SQLite under the home, {path(home / 'mlflow.db')}")

@@ -1,0 +1,71 @@
+"""One look at held-out rows: some blocks, all their tiers, judged in one pass by a process that sees no labels.
+
+Nouns: *look* (as in ``fitness.looks``), *finding* (what a look showed of one block).
+
+Shapes: N held-out rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fitness import verdict
+from fitness.benchmark import Benchmark
+from fitness.evaluator import Judging
+from fitness.judge import Judge
+from fitness.judging import judge_stack
+from population.block import TensorBlock
+
+SPLIT = "heldout"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a look showed of one block.
+
+    Attributes:
+        verdict, detail: as ``fitness.verdict``; where the verdict is not "ok", the mappings are empty.
+        scores: tier -> objective -> value. skills: tier -> skill -> value; skills without rows are left out.
+        flops: tier -> counted FLOPs a sample. correct: tier -> bool ``[N]``.
+    """
+
+    verdict: str
+    detail: str
+    scores: Mapping[str, Mapping[str, float]]
+    skills: Mapping[str, Mapping[str, float]]
+    flops: Mapping[str, int]
+    correct: Mapping[str, npt.NDArray[np.bool_]]
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether the block has scores."""
+        return self.verdict == verdict.OK
+
+
+def look(blocks: Sequence[TensorBlock], benchmark: Benchmark, judge: Judge) -> list[Finding]:
+    """Returns the findings on these blocks, in their order. Raises EvaluatorFailed where there is no judge to be had."""
+    return [_find(block, benchmark, judge) for block in blocks]
+
+
+def _find(block: TensorBlock, benchmark: Benchmark, judge: Judge) -> Finding:
+    tiers = {tier: block.widths_of(tier) for tier in block.tier_names}
+    judged = judge_stack(block.to_stack(), benchmark, judge, Judging(SPLIT, tiers))
+    if judged.verdicts[0] != verdict.OK:
+        return Finding(judged.verdicts[0], judged.details[0], {}, {}, {}, {})
+    names = [objective.name for objective in benchmark.objectives]
+    return Finding(
+        verdict=verdict.OK,
+        detail="",
+        scores={tier: _named(names, judged.scores[0, place]) for place, tier in enumerate(tiers)},
+        skills={tier: _named(benchmark.skills, judged.skills[0, place]) for place, tier in enumerate(tiers)},
+        flops={tier: int(judged.flops[0, place]) for place, tier in enumerate(tiers)},
+        correct={tier: judged.correct[0, place] for place, tier in enumerate(tiers)},
+    )
+
+
+def _named(names: Sequence[str], values: npt.NDArray[np.float64]) -> dict[str, float]:
+    return {name: float(value) for name, value in zip(names, values, strict=True) if np.isfinite(value)}

@@ -1,0 +1,309 @@
+"""The home: the one folder that holds everything the program keeps.
+
+    VERSION        {"version": 1}
+    store/         blocks by content id          keys/        what signs the heads, mode 0600
+    lineage/       sealed segments               mlflow.db, mlartifacts/
+    campaigns/     a folder a campaign: config.yaml, its journal, summary.json when it is over
+
+Nouns: *home*, *handle* (a campaign's name in its home). Nothing heavy is imported before it is needed.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from population.errors import DamageError, InputError, NewerHome, NotFound, StorageError
+
+if TYPE_CHECKING:
+    from evolve.config import CampaignConfig
+    from population.files import FileSystem
+    from population.heads import Heads
+    from population.lineage.reader import LineageReader
+    from population.store import BlockStore
+
+VERSION = 1
+FOLDER_NAME = ".evolve"
+VERSION_FILE = "VERSION"
+CONFIG_FILE = "config.yaml"
+SUMMARY_FILE = "summary.json"
+LOCK_FILE = "lineage.lock"
+
+_REFUSALS = {
+    errno.ENOSPC: "the disk is full: free some space, or choose another --home",
+    errno.EDQUOT: "the disk quota is used up: free some space, or choose another --home",
+    errno.EFBIG: "the file may not grow any further (a file size limit, see ulimit -f): raise it, or free some space",
+    errno.EACCES: "no permission: choose a --home that you may write to, or change the folder's owner or mode",
+    errno.EPERM: "no permission: choose a --home that you may write to, or change the folder's owner or mode",
+    errno.EROFS: "the file system is read-only: choose another --home",
+}
+
+
+@dataclass(frozen=True)
+class Home:
+    """One opened home. ``tracking_uri`` is where its campaigns are shown: a server somebody named, or a file in the home."""
+
+    root: Path
+    tracking_uri: str | None = None
+
+    @staticmethod
+    def find(start: Path, explicit: Path | None = None, env: str | None = None) -> Path:
+        """Returns where the home lies or would lie: the path somebody gave, else the nearest home upwards, as git does."""
+        if explicit is not None:
+            return explicit.absolute()
+        if env:
+            return Path(env).absolute()
+        start = start.absolute()
+        for folder in (start, *start.parents):
+            with suppress(PermissionError):  # what we may not look into is not our home
+                if (folder / FOLDER_NAME / VERSION_FILE).is_file():
+                    return folder / FOLDER_NAME
+        return start / FOLDER_NAME
+
+    @staticmethod
+    def open(path: Path, tracking_uri: str | None = None) -> Home:
+        """Returns the home at this path.
+
+        Raises:
+            NotFound: no home is there. NewerHome: a newer version of the program wrote it. StorageError: not readable.
+        """
+        _check_version(path)
+        return Home(path, tracking_uri)
+
+    @staticmethod
+    def create(path: Path, tracking_uri: str | None = None) -> Home:
+        """Returns the home at this path, made new where there is none; an existing home is left as it is.
+
+        Raises:
+            InputError: the folder holds something else. StorageError: it cannot be written; nothing was made then.
+        """
+        with _storage(path):
+            if (path / VERSION_FILE).exists():
+                return Home.open(path, tracking_uri)
+            if path.exists() and (not path.is_dir() or any(entry.is_file() for entry in path.rglob("*"))):
+                raise InputError(f"{path}: not a home, and not empty; choose another --home, or an empty folder")
+            made = _make_folders(path)
+        home = Home(path, tracking_uri)
+        try:
+            home.files.write_atomic(path / VERSION_FILE, json.dumps({"version": VERSION}).encode() + b"\n")
+        except StorageError:
+            _remove_folders(made)
+            raise
+        home.files.write_atomic(path / ".gitignore", b"*\n", mode=0o644)
+        return home
+
+    @property
+    def files(self) -> FileSystem:
+        """The file system that everything in the home is written through."""
+        from population.files import LocalFiles
+
+        return LocalFiles()
+
+    @property
+    def store_root(self) -> Path:
+        """Where blocks lie."""
+        return self.root / "store"
+
+    @property
+    def lineage_root(self) -> Path:
+        """Where sealed segments of lineages lie."""
+        return self.root / "lineage"
+
+    @property
+    def campaigns_root(self) -> Path:
+        """Where campaigns have their folders."""
+        return self.root / "campaigns"
+
+    @property
+    def keys_root(self) -> Path:
+        """Where the keys lie that sign heads."""
+        return self.root / "keys"
+
+    @property
+    def artifacts_root(self) -> Path:
+        """Where the tracker keeps plots and models when no server was named."""
+        return self.root / "mlartifacts"
+
+    @property
+    def mlflow_uri(self) -> str:
+        """Where campaigns are shown: the server that was named, else a SQLite file in the home."""
+        return self.tracking_uri or f"sqlite:///{self.root.absolute() / 'mlflow.db'}"
+
+    def block_store(self) -> BlockStore:
+        """Returns the store of blocks."""
+        from population.store import BlockStore
+
+        return BlockStore(self.files, self.store_root)
+
+    def heads(self) -> Heads:
+        """Returns the production heads."""
+        from population.heads import Heads
+
+        return Heads(self.files, self.root, self.keys_root)
+
+    def lineage_reader(self) -> LineageReader:
+        """Returns a reader of all lineages of this home."""
+        from population.lineage.reader import LineageReader
+
+        return LineageReader(self.files, self.root)
+
+    def campaign_dir(self, handle: str) -> Path:
+        """Returns the folder of a campaign, whether it exists or not."""
+        return self.campaigns_root / handle
+
+    def campaigns(self) -> list[str]:
+        """Returns the handles of all campaigns, the oldest first."""
+        if not self.campaigns_root.is_dir():
+            return []
+        with _storage(self.campaigns_root):
+            found = [entry for entry in self.campaigns_root.iterdir() if (entry / CONFIG_FILE).is_file()]
+            return [entry.name for entry in sorted(found, key=lambda e: ((e / CONFIG_FILE).stat().st_mtime_ns, e.name))]
+
+    def config_of(self, handle: str) -> CampaignConfig:
+        """Returns the resolved config that a campaign was begun with."""
+        from evolve.config import load_config
+
+        return load_config(self.campaign_dir(handle) / CONFIG_FILE)
+
+    def campaign_by_key(self, key_hex: str) -> list[tuple[str, str]]:
+        """Returns the (handle, state) of every campaign with this campaign key, the oldest first."""
+        found = []
+        for handle in self.campaigns():
+            try:
+                key = self.config_of(handle).key.hex()
+            except InputError:
+                continue  # written by another version: not the campaign that is looked for
+            if key == key_hex:
+                found.append((handle, self.state_of(handle)))
+        return found
+
+    def summary_of(self, handle: str) -> dict[str, Any] | None:
+        """Returns what a campaign ended with, or None while it has not."""
+        path = self.campaign_dir(handle) / SUMMARY_FILE
+        if not path.exists():
+            return None
+        with _storage(path):
+            text = path.read_bytes()
+        try:
+            summary = json.loads(text)
+        except ValueError as error:
+            raise DamageError(f"{path}: not readable as JSON ({error}); remove it and resume {handle!r}") from error
+        if not isinstance(summary, dict):
+            raise DamageError(f"{path}: expected one JSON object; remove it and resume {handle!r}")
+        return summary
+
+    def write_summary(self, handle: str, summary: Mapping[str, Any]) -> None:
+        """Records what a campaign ended with, in place of what was recorded before."""
+        data = json.dumps(dict(summary), indent=2, ensure_ascii=False).encode() + b"\n"
+        self.files.write_atomic(self.campaign_dir(handle) / SUMMARY_FILE, data, mode=0o644, replace=True)
+
+    def state_of(self, handle: str) -> str:
+        """Returns "running", "interrupted", or the state that the campaign ended with."""
+        if self._is_being_written(handle):
+            return "running"
+        summary = self.summary_of(handle)
+        return str(summary.get("state", "done")) if summary else "interrupted"
+
+    def new_handle(self, name: str) -> str:
+        """Returns a handle nobody had in this home ("digits", then "digits-2"), and makes its folder, so nobody else gets it."""
+        number = 1
+        while True:
+            handle = name if number == 1 else f"{name}-{number}"
+            if not (self.lineage_root / handle).exists() and self._reserve(handle):
+                return handle
+            number += 1
+
+    def _reserve(self, handle: str) -> bool:
+        folder = self.campaign_dir(handle)
+        with _storage(folder):
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError:
+                return False
+        return True
+
+    def _is_being_written(self, handle: str) -> bool:
+        from population.errors import Locked
+
+        path = self.campaign_dir(handle) / LOCK_FILE
+        if not path.exists():
+            return False
+        try:
+            with self.files.lock(path):
+                return False
+        except Locked:
+            return True
+        except StorageError:
+            return False  # a home that we may only read: nobody can be writing here but another user
+
+
+def storage_error(error: OSError, path: Path | str | None = None) -> StorageError | None:
+    """Returns what the file system refused, with the remedy; None for an error that is no refusal."""
+    remedy = _REFUSALS.get(error.errno or 0)
+    place = path or error.filename
+    return StorageError(f"{place}: {remedy}" if place else str(remedy)) if remedy else None
+
+
+@contextmanager
+def _storage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, path) or StorageError(f"{path}: {error.strerror or error}") from error
+
+
+def _make_folders(path: Path) -> list[Path]:
+    """Returns the folders that were missing and are made now, the outer ones first; on an error none is left."""
+    made: list[Path] = []
+    try:
+        for folder in (path, path / "store", path / "lineage", path / "campaigns", path / "keys"):
+            missing = [parent for parent in reversed((folder, *folder.parents)) if not parent.exists()]
+            folder.mkdir(mode=0o700 if folder.name == "keys" else 0o777, parents=True, exist_ok=True)
+            made += missing
+    except OSError:
+        _remove_folders(made)
+        raise
+    return made
+
+
+def _remove_folders(made: list[Path]) -> None:
+    for folder in reversed(made):
+        with suppress(OSError):  # somebody else has put something there in the meantime
+            folder.rmdir()
+
+
+def _check_version(path: Path) -> None:
+    file = path / VERSION_FILE
+    with _storage(path):
+        if not file.is_file():
+            raise NotFound(f"not a home: {path} ({_why(path)}). `evolve run CONFIG` makes one; --home names another.")
+        data = file.read_bytes()[:4096]
+    found = _version_in(data)
+    if found is None:
+        raise DamageError(f'{file}: expected {{"version": {VERSION}}}, found {data[:40]!r}; put it back from a copy')
+    if found > VERSION:
+        raise NewerHome(
+            f"{path}: a newer version of evolve wrote this home (its format is {found}, this program reads up to {VERSION}); "
+            "install the newer evolve, or choose another --home"
+        )
+
+
+def _version_in(data: bytes) -> int | None:
+    try:
+        value = json.loads(data)
+    except ValueError:
+        return None
+    version = value.get("version") if isinstance(value, Mapping) else None
+    return version if isinstance(version, int) and not isinstance(version, bool) and version >= 1 else None
+
+
+def _why(path: Path) -> str:
+    if not os.path.lexists(path):
+        return "there is no such folder"
+    return f"it has no {VERSION_FILE} file" if path.is_dir() else "it is a file"

@@ -1,0 +1,120 @@
+"""Reads the input files of the runtime: .npz (an array a channel), .npy and .csv (a single input), .json.
+
+Nothing is unpickled, and everything is bounded before it is read. Nouns: none beyond those of blocks.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from population.errors import InputError, NotFound, StorageError
+from population.files import LocalFiles
+
+MAX_FILE_BYTES = 1 << 30
+MAX_JSON_BYTES = 1 << 26
+MAX_CHANNELS = 1024
+
+Array = npt.NDArray[Any]
+Reader = Callable[[bytes], Array | Mapping[str, Array]]
+
+
+def read_inputs(path: Path) -> Array | Mapping[str, Array]:
+    """Returns the array of a file with a single input, or the arrays of one that names channels.
+
+    Raises:
+        NotFound: there is no such file. InputError: it is not in its format, or too large; StorageError: no permission.
+    """
+    readers: Mapping[str, Reader] = {".npz": _read_npz, ".npy": _read_npy, ".csv": _read_csv, ".json": _read_json}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise InputError(f"--input {path}: the name must end in {', '.join(readers)}")
+    data = _read(path, MAX_JSON_BYTES if path.suffix.lower() == ".json" else MAX_FILE_BYTES)
+    try:
+        return reader(data)
+    except InputError as error:
+        raise InputError(f"--input {path}: {error}") from error
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, RecursionError, NotImplementedError) as error:
+        raise InputError(f"--input {path}: not readable as {path.suffix}: {str(error)[:200]}") from error
+
+
+def _read(path: Path, most: int) -> bytes:
+    files = LocalFiles()
+    full = path.resolve()
+    try:
+        if full.is_dir():
+            raise InputError(f"--input {path}: it is a folder; name a file")
+        if files.size(full) > most:
+            raise InputError(f"--input {path}: has {files.size(full):,} bytes, at most {most:,} are read; split it")
+        return files.read_bytes(full)
+    except NotFound:
+        raise NotFound(f"--input {path}: there is no such file") from None
+    except PermissionError as error:
+        raise StorageError(f"--input {path}: no permission") from error
+
+
+def _read_npz(data: bytes) -> dict[str, Array]:
+    with zipfile.ZipFile(BytesIO(data)) as archive:
+        entries = archive.infolist()
+        if len(entries) > MAX_CHANNELS or sum(entry.file_size for entry in entries) > MAX_FILE_BYTES:
+            raise InputError(f"holds more than {MAX_CHANNELS} arrays or {MAX_FILE_BYTES:,} bytes; split it")
+        found = {entry.filename.removesuffix(".npy"): _read_npy(archive.read(entry)) for entry in entries}
+    if not found:
+        raise InputError("holds no arrays")
+    return found
+
+
+def _read_npy(data: bytes) -> Array:
+    array: Array = np.load(BytesIO(data), allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise InputError("expected one array; name a file with several of them .npz")
+    return array
+
+
+def _read_csv(data: bytes) -> Array:
+    """Returns ``[rows, columns]``; a first line that holds no numbers is taken as a header."""
+    lines = [line for line in data.decode("utf-8-sig").splitlines() if line.strip()]
+    if lines and not _is_numbers(lines[0]):
+        lines = lines[1:]
+    if not lines:
+        raise InputError("holds no rows")
+    widths = {line.count(",") + 1 for line in lines}
+    if len(widths) > 1:
+        raise InputError(f"its rows have different numbers of columns, {min(widths)} to {max(widths)}")
+    try:
+        return np.array([[float(cell) for cell in line.split(",")] for line in lines], dtype=np.float64)
+    except ValueError as error:
+        raise InputError(f"every cell below the header must be a number: {error}") from error
+
+
+def _is_numbers(line: str) -> bool:
+    try:
+        [float(cell) for cell in line.split(",")]
+    except ValueError:
+        return False
+    return True
+
+
+def _read_json(data: bytes) -> Array | dict[str, Array]:
+    value = json.loads(data)
+    if isinstance(value, dict):
+        return {str(channel): _array(channel, entry) for channel, entry in value.items()}
+    return _array(None, value)
+
+
+def _array(channel: str | None, value: Any) -> Array:
+    where = f"channel {channel!r}: " if channel is not None else ""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise InputError(f"{where}its lists have different lengths: {error}") from error
+    if array.dtype.kind not in "iufb":
+        raise InputError(f"{where}expected nested lists of numbers")
+    return array

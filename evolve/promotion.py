@@ -1,0 +1,363 @@
+"""The gate to production: yes or no with its reasons, recorded either way; and the way back.
+
+Order of a promotion: the look is written down before it is taken; then the decision, its scores and the sequence that the
+head is about to have; then the head moves; then the tracker is told. What a crash leaves undone, ``catch_up`` completes,
+which every promotion and rollback begins with: heads are the truth of what stands, the home's log of what was decided.
+
+Nouns: *decision* (the gate's answer), *look* (as in ``fitness.looks``).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from evolve.candidate import Candidate, find_candidate, interface_objections
+from evolve.heldout import SPLIT, Finding, look
+from evolve.home import Home
+from evolve.plan import Plan
+from evolve.serving import export_block
+from evolve.tracker import NullTracker, Tracker
+from evolve.tracking import SEQUENCES_FILE
+from fitness.judge import Judge, Limits, SubprocessJudge
+from fitness.looks import DEFAULT_MARGIN, alpha_of_look, first_head_decision, paired_decision
+from fitness.looks import Decision as Test
+from population.clock import Clock, SystemClock
+from population.heads import Head, Heads, Kind, block_before, check_name
+from population.lineage.records import Commit
+from population.lineage.schema import HOME_HANDLE
+from population.lineage.writer import LineageWriter
+
+STAGE = "production"
+PROMOTED, REFUSED, ALREADY, ROLLED_BACK, LOOKED = "promoted", "refused", "already there", "rolled_back", "looked"
+
+
+@dataclass(frozen=True)
+class _Wishes:
+    """What the caller asks of a block; None leaves it to the campaign's config."""
+
+    floors: Mapping[str, float] | None
+    margin: float | None
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """What a look is decided by. evidence: what is known so far of what the decision rests on."""
+
+    look: int
+    alpha: float
+    floors: Mapping[str, float]
+    margin: float
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The gate's answer.
+
+    Attributes:
+        decision: "promoted", "refused", "already there" or "rolled_back".
+        sequence: the head's sequence afterwards; 0 where none stands.
+        heldout: tier -> objective -> value of the block; empty where it was not judged.
+        look: which look at these held-out rows it took, alpha: the level that look was tested at; None without a look.
+    """
+
+    decision: str
+    reasons: list[str]
+    sequence: int
+    block: str
+    heldout: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    look: int | None = None
+    alpha: float | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line ends with: 1 where the answer is no."""
+        return int(self.decision == REFUSED)
+
+
+def promote(
+    home: Home,
+    block_prefix: str,
+    name: str,
+    *,
+    floors: Mapping[str, float] | None = None,
+    margin: float | None = None,
+    clock: Clock | None = None,
+    tracker: Tracker | None = None,
+    judge: Judge | None = None,
+) -> Decision:
+    """Decides whether a block becomes the production head ``name``, and makes it so.
+
+    Args:
+        block_prefix: at least 8 characters of the block's id.
+        floors: held-out accuracy by tier that a first head must reach; those of the campaign's config where None.
+        margin: how much worse a later head may be at the edge of its bound; the config's, else 0.02, where None.
+        judge: a process of its own where None; it is closed here only then.
+
+    Raises:
+        NotFound: no such block. Locked: another process decides. EvaluatorFailed: no judge can be had; the look that was
+            begun counts all the same.
+    """
+    clock = clock or SystemClock()
+    block_id = home.block_store().resolve(block_prefix)
+    check_name(name)
+    with LineageWriter(home.files, home.root, HOME_HANDLE, clock) as log:
+        gate = _Gate(home, log, clock)
+        gate.complete()
+        standing = gate.heads.current(name)
+        if standing is not None and standing.block == block_id:
+            heldout = standing.evidence.get("heldout", {})
+            reason = f"{name} has pointed to this block since {standing.decided}"
+            decision = Decision(ALREADY, [reason], standing.sequence, block_id, heldout)
+        else:
+            decision = gate.decide(find_candidate(home, block_id), name, standing, _Wishes(floors, margin), judge)
+    _announce(home, tracker)
+    return decision
+
+
+def rollback(home: Home, name: str, *, clock: Clock | None = None, tracker: Tracker | None = None) -> Decision:
+    """Points ``name`` back to the block that stood before; nothing is judged or erased.
+
+    Raises:
+        NotFound: there is no such head. InputError: nothing stood before it. Locked: another process decides.
+    """
+    clock = clock or SystemClock()
+    check_name(name)
+    with LineageWriter(home.files, home.root, HOME_HANDLE, clock) as log:
+        gate = _Gate(home, log, clock)
+        gate.complete()
+        decision = gate.roll_back(name)
+    _announce(home, tracker)
+    return decision
+
+
+def catch_up(home: Home, *, clock: Clock | None = None, tracker: Tracker | None = None) -> None:
+    """Completes what a crash, or a tracker that was away, left undone; changes nothing otherwise."""
+    if home.heads().names() or HOME_HANDLE in home.lineage_reader().handles():
+        with LineageWriter(home.files, home.root, HOME_HANDLE, clock or SystemClock()) as log:
+            _Gate(home, log, clock or SystemClock()).complete()
+        _announce(home, tracker)
+
+
+class _Gate:
+    """One decision about heads, under the lock of the home's log."""
+
+    def __init__(self, home: Home, log: LineageWriter, clock: Clock) -> None:
+        self.heads: Heads = home.heads()
+        self._home, self._log, self._clock = home, log, clock
+
+    def complete(self) -> None:
+        """Moves heads whose decision is written, and writes decisions of heads that moved without one."""
+        rows = [row for row in self._rows() if row["decision"] in (PROMOTED, ROLLED_BACK)]
+        written = {(row["name"], row["sequence"]): row for row in rows}
+        for (name, sequence), row in sorted(written.items(), key=lambda item: item[0]):
+            head = self.heads.current(name)
+            if sequence == (head.sequence if head else 0) + 1 and self._home.block_store().has(row["block"]):
+                self._move(row)
+        for name in self.heads.names():
+            for head in self.heads.history(name):
+                if (name, head.sequence) not in written:
+                    self._write(_row_of(head))
+
+    def decide(
+        self, candidate: Candidate, name: str, standing: Head | None, wishes: _Wishes, judge: Judge | None
+    ) -> Decision:
+        """Refuses unseen, or looks and decides; everything is written down."""
+        sequence = standing.sequence if standing else 0
+        old = self._home.block_store().get(standing.block) if standing else None
+        objections = [*candidate.objections, *(interface_objections(candidate.block, old, name) if old else ())]
+        row = {"stage": STAGE, "name": name, "sequence": sequence, "block": candidate.block_id}
+        row |= {"campaign": candidate.campaign, "individual": candidate.individual}
+        if objections or candidate.plan is None:
+            self._write({**row, "decision": REFUSED, "reason": "; ".join(objections)})
+            return Decision(REFUSED, objections, sequence, candidate.block_id)
+        terms = self._begin_look(row, candidate.plan, wishes)
+        with _judge(candidate.plan, judge) as taken:
+            findings = look([candidate.block, *([old] if old else [])], candidate.plan.benchmark, taken)
+            terms.evidence["sandbox_level"] = taken.level
+        if standing is not None:
+            terms.evidence.update(compared_with=standing.block, heldout_of_standing=findings[1].scores)
+        return self._conclude(candidate, row, terms, findings)
+
+    def roll_back(self, name: str) -> Decision:
+        """Writes down where the head goes back to, then moves it."""
+        history = self.heads.history(name)
+        back = block_before(history)
+        if not history or back is None:
+            self.heads.rollback(name, decided=self._now())  # says why not
+            raise AssertionError("unreachable")
+        left, sequence = history[-1], history[-1].sequence + 1
+        restored = next(head for head in reversed(history) if head.block == back)
+        reason = f"rolled back from {left.block}"
+        row = {
+            "stage": STAGE,
+            "name": name,
+            "sequence": sequence,
+            "block": back,
+            "decision": ROLLED_BACK,
+            "reason": reason,
+        }
+        row |= self._owner_of(back)
+        evidence = dict(restored.evidence)
+        self._write({**row, "evidence": evidence}, lifecycle=self._statuses_after(name, left.block, back))
+        self._move(row | {"evidence": evidence})
+        return Decision(ROLLED_BACK, [reason], sequence, back, evidence.get("heldout", {}))
+
+    def _begin_look(self, row: Mapping[str, Any], plan: Plan, wishes: _Wishes) -> _Terms:
+        """Writes down that held-out rows are about to be looked at, so that no look is ever uncounted."""
+        digest = plan.benchmark.digest(SPLIT).hex()
+        evidence = (row["evidence"] or {} for row in self._rows())
+        number = 1 + max((e.get("look", 0) for e in evidence if e.get("benchmark") == digest), default=0)
+        alpha = alpha_of_look(number)
+        section = plan.config.promote
+        own: dict[str, float] = {str(tier): floor for tier, floor in section.floors.items()} if section else {}
+        floors = dict(wishes.floors) if wishes.floors is not None else own
+        margin = wishes.margin if wishes.margin is not None else section.margin if section else DEFAULT_MARGIN
+        terms = _Terms(number, alpha, floors, margin)
+        terms.evidence.update(benchmark=digest, benchmark_name=plan.benchmark_name, look=number, alpha=alpha)
+        begun = {
+            "decision": LOOKED,
+            "reason": f"look {number} at these held-out rows begins",
+            "look": number,
+            "alpha": alpha,
+        }
+        self._write({**row, **begun, "evidence": terms.evidence})
+        terms.evidence.update(environment=plan.environment, floors=floors, margin=margin)
+        return terms
+
+    def _conclude(
+        self, candidate: Candidate, row: dict[str, Any], terms: _Terms, findings: Sequence[Finding]
+    ) -> Decision:
+        tests = _tests(findings, terms)
+        reasons = [reason for test in tests for reason in test.reasons]
+        accepted = all(test.accepted for test in tests)
+        new, sequence = findings[0], row["sequence"] + accepted
+        terms.evidence.update(heldout=new.scores, reasons=reasons)
+        row |= {"look": terms.look, "alpha": terms.alpha, "sequence": sequence, "evidence": terms.evidence}
+        row |= {"decision": PROMOTED if accepted else REFUSED, "reason": "; ".join(reasons)}
+        status = {"individual": candidate.individual, "campaign": candidate.campaign, "status": "promoted"}
+        lifecycle = [{**status, "reason": f"to {row['name']}, sequence {sequence}"}] if accepted else []
+        self._write(row, lifecycle=lifecycle, judgements=self._judgements(candidate, terms, new))
+        if accepted:
+            self._move(row)
+        return Decision(row["decision"], reasons, sequence, candidate.block_id, new.scores, terms.look, terms.alpha)
+
+    def _judgements(self, candidate: Candidate, terms: _Terms, finding: Finding) -> list[dict[str, Any]]:
+        """Returns one row a tier: what the views ``scores`` and ``skills`` show of the look."""
+        assert candidate.plan is not None
+        earlier = [
+            row for rows in self._table("judgements") for row in rows if row["individual"] == candidate.individual
+        ]
+        common = {
+            "individual": candidate.individual,
+            "campaign": candidate.campaign,
+            "benchmark": candidate.plan.benchmark_name,
+            "split": SPLIT,
+            "repeat": len({row["repeat"] for row in earlier}),
+            "num_samples": len(candidate.plan.benchmark.rows(SPLIT)),
+            "sandbox_level": terms.evidence["sandbox_level"],
+            "environment": candidate.plan.environment,
+        }
+        return [
+            {**common, "tier": tier, "flops": finding.flops[tier], "scores": scores, "skills": finding.skills[tier]}
+            for tier, scores in finding.scores.items()
+        ]
+
+    def _statuses_after(self, name: str, left: str, restored: str) -> list[dict[str, Any]]:
+        """Returns the lifecycle rows of a rollback; a block that stands under another name stays promoted."""
+        others = {head.block for head in map(self.heads.current, self.heads.names()) if head and head.name != name}
+        found = []
+        for block, status, reason in ((left, "active", "rolled back from"), (restored, "promoted", "rolled back to")):
+            owner = self._owner_of(block)
+            if owner and (status == "promoted" or block not in others):
+                found.append({**owner, "status": status, "reason": f"{reason} {name}"})
+        return found
+
+    def _owner_of(self, block: str) -> dict[str, Any]:
+        """Returns the individual and campaign that a block was last decided on as."""
+        rows = [row for row in self._rows() if row["block"] == block and row.get("individual")]
+        return {"individual": rows[-1]["individual"], "campaign": rows[-1]["campaign"]} if rows else {}
+
+    def _move(self, row: Mapping[str, Any]) -> None:
+        """Makes the head what a written row says; moving it again changes nothing."""
+        kind: Kind = "rollback" if row["decision"] == ROLLED_BACK else "promote"
+        evidence, before = row.get("evidence") or {}, row["sequence"] - 1
+        self.heads.advance(row["name"], row["block"], evidence, before, decided=self._now(), stage=STAGE, kind=kind)
+
+    def _write(self, row: Mapping[str, Any], **others: Sequence[Mapping[str, Any]]) -> None:
+        rows = {"promotions": [{**row, "decided": self._clock.now()}], **{name: r for name, r in others.items() if r}}
+        self._log.commit(Commit(self._log.next_step, rows=rows))
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """Returns the promotions so far, oldest first; keys that no row has are None."""
+        blank = dict.fromkeys(("evidence", "individual", "campaign", "look"))
+        return [{**blank, **row} for rows in self._table("promotions") for row in rows]
+
+    def _table(self, table: str) -> Iterator[Sequence[Mapping[str, Any]]]:
+        for commit in self._home.lineage_reader().commits(HOME_HANDLE):
+            yield commit.rows.get(table, ())
+
+    def _now(self) -> str:
+        return datetime.fromtimestamp(self._clock.now(), UTC).isoformat(timespec="seconds")
+
+
+def _row_of(head: Head) -> dict[str, Any]:
+    """Returns the row that a head should have."""
+    decision = ROLLED_BACK if head.kind == "rollback" else PROMOTED
+    row = {"stage": head.stage, "name": head.name, "sequence": head.sequence, "block": head.block, "decision": decision}
+    return {
+        **row,
+        "reason": f"found standing since {head.decided}; its row was missing",
+        "evidence": dict(head.evidence),
+    }
+
+
+def _tests(findings: Sequence[Finding], terms: _Terms) -> list[Test]:
+    """Returns the tests that must all be passed: floors for a first head, a paired test a tier for a later one."""
+    if terms.evidence["sandbox_level"] == "none":
+        return [Test(False, ("it was judged without isolation (level none), which decides nothing",))]
+    for finding, whose in zip(findings, ("it", "the head that stands"), strict=False):
+        if not finding.is_ok:
+            return [
+                Test(False, (f"{whose} could not be judged on held-out rows: {finding.verdict}: {finding.detail}",))
+            ]
+    if len(findings) == 1:
+        test = first_head_decision(
+            {tier: s.get("accuracy", math.nan) for tier, s in findings[0].scores.items()}, terms.floors
+        )
+        return [test if terms.floors else Test(True, ("nothing stood before, and no floors are set",))]
+    new, old = findings
+    paired = [(t, paired_decision(new.correct[t], old.correct[t], terms.alpha, terms.margin)) for t in old.correct]
+    return [replace(test, reasons=tuple(f"{tier}: {reason}" for reason in test.reasons)) for tier, test in paired]
+
+
+@contextmanager
+def _judge(plan: Plan, judge: Judge | None) -> Iterator[Judge]:
+    """Yields the judge that was given, or one of the campaign's plugins and limits that is closed afterwards."""
+    if judge is not None:
+        yield judge
+        return
+    section = plan.config.limits
+    limits = Limits(wall_s=section.seconds, memory_bytes=section.memory_mib << 20)
+    with closing(SubprocessJudge(plugins=plan.config.plugins, limits=limits)) as own:
+        yield own
+
+
+def _announce(home: Home, tracker: Tracker | None) -> None:
+    """Tells the tracker where every head stands; what it knows already changes nothing there."""
+    if tracker is None or isinstance(tracker, NullTracker):
+        return
+    heads = home.heads()
+    standing = [head for head in map(heads.current, heads.names()) if head is not None]
+    for head in standing:
+        folder = home.root / "exports" / head.block
+        export_block(home.block_store().get(head.block), folder / "block")
+        sequences = {other.name: other.sequence for other in standing if other.block == head.block}
+        (folder / SEQUENCES_FILE).write_text(json.dumps(sequences), encoding="utf-8")
+        tracker.promoted(head.name, head.block, folder / "block")

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from evolve import doctor
+from evolve.home import Home
+
+
+def found(home: Path, **others: bool) -> dict[str, doctor.Check]:
+    return {check.name: check for check in doctor.examine(home, **others)}
+
+
+def test_a_quick_examination_starts_nothing_and_makes_no_home(tmp_path: Path) -> None:
+    checks = found(tmp_path / "h", is_quick=True)
+    assert not (tmp_path / "h").exists()
+    assert {"Python", "packages", "cores", "memory", "disk", "GPU", "home", "MLflow"} <= set(checks)
+    assert "none yet" in checks["home"].found
+
+
+def test_the_judge_is_tried_with_a_tiny_block() -> None:
+    check = doctor._judge()
+    assert check.state == "ok", check
+    assert "sandbox level" in check.found
+
+
+def test_a_judge_that_does_not_start_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from population.errors import EvaluatorFailed
+
+    def refuse(*_: object) -> None:
+        raise EvaluatorFailed("no processes here")
+
+    monkeypatch.setattr("evolve.heldout.look", refuse)
+    check = doctor._judge()
+    assert (check.state, check.found) == ("missing", "no processes here")
+    assert check.remedy
+
+
+def test_a_package_that_is_not_installed_has_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "NEEDED", ("numpy", "no-such-package"))
+    monkeypatch.setattr(doctor, "HANDY", {"no-such-extra": "works without"})
+    checks = {check.name: check for check in doctor._versions()}
+    assert checks["no-such-package"].state == "missing"
+    assert checks["no-such-extra"].state == "note"
+    assert "pip install no-such-extra (works without)" in checks["no-such-extra"].remedy
+
+
+def test_a_home_that_is_not_usable_is_told(tmp_path: Path) -> None:
+    Home.create(tmp_path / "h")
+    (tmp_path / "h" / "VERSION").chmod(0o644)
+    (tmp_path / "h" / "VERSION").write_text('{"version": 7}')
+    check = found(tmp_path / "h", is_quick=True)["home"]
+    assert check.state == "missing"
+    assert "newer" in check.remedy
