@@ -1,0 +1,28 @@
+"""Held-out scores of a block for studies: a look that no promotion rests on.
+
+Nouns: none of its own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from fitness.benchmark import Benchmark
+from fitness.measure import measure_classes
+from population.block import TensorBlock
+from population.interpret import run_block
+
+
+def heldout_accuracy(block: TensorBlock, benchmark: Benchmark) -> dict[str, float]:
+    """Returns accuracy on held-out rows by tier (the whole block as "ultimate" where it has no tiers)."""
+    inputs = {
+        name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in benchmark.inputs_of("heldout").items()
+    }
+    targets = benchmark.targets_of("heldout")
+    found = {}
+    for tier in block.tiers or ("ultimate",):
+        (channel, _), *_ = block.graph.outputs
+        logits = run_block(block, inputs, tier=tier)[channel]  # [N, K]
+        found[tier] = float(measure_classes(logits.T[None].numpy(), targets).accuracy[0])
+    return found
