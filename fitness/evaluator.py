@@ -20,7 +20,14 @@ from population.stack import Stack
 #: One candidate on the wire: 44 bytes. Parents, operators, settings and inputs are positions in the unit's own lists;
 #: absent parents are 0xFFFF; ``inputs`` is a bit mask over the unit's inputs.
 CANDIDATE = np.dtype(
-    [("event", "<u8"), ("seed", "<u8"), ("parents", "<u2", (8,)), ("operator", "<u2"), ("settings", "<u2"), ("inputs", "<u8")]
+    [
+        ("event", "<u8"),
+        ("seed", "<u8"),
+        ("parents", "<u2", (8,)),
+        ("operator", "<u2"),
+        ("settings", "<u2"),
+        ("inputs", "<u8"),
+    ]
 )
 NO_PARENT = 0xFFFF
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import select
 import socket
 import sys
+import threading
 import traceback
 
 import torch
@@ -22,12 +25,21 @@ def main() -> None:
     """Serves until the campaign is gone, then ends its judge."""
     connection = socket.socket(fileno=int(sys.argv[1]))
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
     try:
         worker = _start(connection, wire.receive(connection))
         if worker is not None:
             _Service(connection, worker).serve()
     except wire.Closed:
         return
+
+
+def _end_with(connection: socket.socket) -> None:
+    """Ends this process when the campaign is gone, also in the midst of a long unit; the judge ends with it."""
+    poll = select.poll()
+    poll.register(connection, 0)  # a hang-up alone is told
+    poll.poll()
+    os._exit(0)
 
 
 def make_worker(start: wire.Message) -> Worker:

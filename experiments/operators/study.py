@@ -102,7 +102,9 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     right.axhline(0, color="grey", linewidth=0.8)
     right.set_yscale("symlog", linthresh=0.02)  # the interesting differences are small, one variant is far off
     right.set_ylim(-1, 0.03)
-    right.set_yticks([-0.5, -0.1, -0.02, -0.01, 0, 0.01, 0.02], labels=["-0.5", "-0.1", "-0.02", "-0.01", "0", "0.01", "0.02"])
+    right.set_yticks(
+        [-0.5, -0.1, -0.02, -0.01, 0, 0.01, 0.02], labels=["-0.5", "-0.1", "-0.02", "-0.01", "0", "0.01", "0.02"]
+    )
     right.set_xticks(range(len(VARIANTS) - 1), [name for name in VARIANTS if name != "all"], rotation=20)
     right.set_ylabel("difference to the whole portfolio, paired by seed")
     figure.suptitle("digits at equal counted cost: dots are seeds, bars medians")

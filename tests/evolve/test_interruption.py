@@ -78,15 +78,19 @@ def test_a_driver_killed_thirty_times(
     _kill_again_and_again(tmp_path, scaled(30), 2, reference)
 
 
-@pytest.mark.parametrize("when", ["starting", "running"])
+#: A generation of hours, so that a worker is in the midst of a unit.
+LONG_STEP = ("operators.burst.settings.steps=9999", "operators.burst.weight=1000")
+
+
+@pytest.mark.parametrize("when", ["starting", "in the midst of a unit"])
 def test_no_process_is_left_when_a_driver_is_killed(tmp_path: Path, when: str) -> None:
     home = tmp_path / "h"
-    least = {"starting": 1, "running": 2}[when]  # the first commit is written before the first candidate is judged
-    with whole.Driver(whole.run_command(home, ENDLESS, "--workers", "2")) as driver:
+    with whole.Driver(whole.run_command(home, *LONG_STEP, "--workers", "2")) as driver:
         if when == "starting":
             assert driver.wait_for(lambda: bool(whole.family(driver.process.pid)))
         else:
-            assert driver.wait_for(lambda: whole.num_commits(home) >= least)
+            assert driver.wait_for(lambda: whole.num_commits(home) >= 2)
+            time.sleep(0.5)
         below = whole.family(driver.process.pid)
         assert below
         driver.process.kill()
@@ -96,13 +100,14 @@ def test_no_process_is_left_when_a_driver_is_killed(tmp_path: Path, when: str) -
 
 @pytest.mark.slow
 def test_no_process_of_ray_is_left_when_a_driver_is_killed(tmp_path: Path) -> None:
+    """Workers and judges end within seconds; Ray's own agents take up to a minute to miss their raylet."""
     home = tmp_path / "h"
     with whole.Driver(whole.run_command(home, ENDLESS, "--workers", "2", "--address", "")) as driver:
         assert driver.wait_for(lambda: whole.num_commits(home) >= 2)
         below = whole.family(driver.process.pid)
         driver.process.kill()
         driver.finish()
-        assert whole.all_end(below, 60.0), whole.living(below)
+        assert whole.all_end(below, 150.0), whole.living(below)
 
 
 # ---- Ctrl-C and SIGTERM -------------------------------------------------------------------------------------------------
@@ -147,8 +152,7 @@ def test_sigterm_is_as_polite_as_ctrl_c(tmp_path: Path, reference: tuple[dict[st
 
 def test_a_second_ctrl_c_ends_at_once_though_a_long_step_is_under_way(tmp_path: Path) -> None:
     home = tmp_path / "h"
-    overrides = ("operators.burst.settings.steps=9999", "operators.burst.weight=1000")
-    with whole.Driver(whole.run_command(home, *overrides)) as driver:
+    with whole.Driver(whole.run_command(home, *LONG_STEP)) as driver:
         assert driver.wait_for(lambda: whole.num_commits(home) >= 2)
         below = whole.family(driver.process.pid)
         for _ in range(2):

@@ -70,7 +70,9 @@ def test_a_writer_that_is_killed_loses_nothing_that_it_acknowledged(tmp_path, sc
         process.stdout.close()
         acknowledged = max(acknowledged, _last_step(seen + output))
         if acknowledged >= 0:
-            assert acknowledged < reader.next_step(HANDLE) <= max(acknowledged + 1, standing) + 1  # one more may be unsaid
+            assert (
+                acknowledged < reader.next_step(HANDLE) <= max(acknowledged + 1, standing) + 1
+            )  # one more may be unsaid
             standing = reader.next_step(HANDLE)
     assert acknowledged > 20
     found = list(reader.commits(HANDLE))
