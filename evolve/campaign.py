@@ -15,6 +15,8 @@ from typing import Any
 from evolve import operators
 from evolve.events import (
     Clock,
+    Continue,
+    Continued,
     Event,
     Judge,
     Measure,
@@ -49,16 +51,16 @@ def begin(plan: Plan) -> Turn:
 def accept(plan: Plan, state: State, event: Event) -> Turn:
     """Returns what follows from one event. Events that the state does not wait for change nothing."""
     if isinstance(event, UnitDone):
-        return _take_result(plan, state, event.result)
+        return _going_on(_take_result(plan, state, event.result))
     if isinstance(event, Measured):
         recorded = (
             *state.recorded,
             {"event": "measured", "entropies": {str(k): dict(v) for k, v in event.entropies.items()}},
         )
         known = {**state.entropies, **event.entropies}
-        submitted = _submit_waiting(plan, replace(state, entropies=known, recorded=recorded))
-        told = _tell_complete(plan, submitted.state)  # a batch of repeats alone waits for nobody
-        return Turn(told.state, (*submitted.work, *told.work), told.commits)
+        return _going_on(_submit_waiting(plan, replace(state, entropies=known, recorded=recorded)))
+    if isinstance(event, Continued):
+        return _going_on(_tell_oldest(plan, state))
     if isinstance(event, Clock):
         return Turn(replace(state, seconds=max(state.seconds, event.seconds)))
     if isinstance(event, Published):
@@ -89,7 +91,7 @@ def outstanding(plan: Plan, state: State) -> tuple[Work, ...]:
             work.extend(Judge(cut.unit) for cut in asked.cuts if cut.unit.unit_id not in asked.results)
     if state.phase == "publish":
         return (*work, *_publish(plan, state).work)
-    return (*work, *_submit_waiting(plan, state).work)
+    return (*work, *_going_on(_submit_waiting(plan, state)).work)
 
 
 def _fill(plan: Plan, state: State) -> Turn:
@@ -177,20 +179,27 @@ def _take_result(plan: Plan, state: State, result: UnitResult) -> Turn:
         if any(cut.unit.unit_id == result.unit_id for cut in asked.cuts):
             taken = replace(asked, results={**asked.results, result.unit_id: result})
             state = replace(state, asked=(*state.asked[:place], taken, *state.asked[place + 1 :]))
-            return _tell_complete(plan, state)
+            return _tell_oldest(plan, state)
     return Turn(state)
 
 
-def _tell_complete(plan: Plan, state: State) -> Turn:
-    commits: list[Commit] = []
-    work: list[Work] = []
-    while state.asked and state.asked[0].is_complete:
-        done, state = state.asked[0], replace(state, asked=state.asked[1:])
-        state, commit, asked_for = tell(plan, state, done)
-        commits.append(commit)
-        turn = _advance(plan, state)
-        state, work = turn.state, [*work, *asked_for, *turn.work]
-    return Turn(state, tuple(work), tuple(commits))
+def _tell_oldest(plan: Plan, state: State) -> Turn:
+    """Tells the oldest batch if it is complete: one commit a turn."""
+    if not _may_tell(state):
+        return Turn(state)
+    done, state = state.asked[0], replace(state, asked=state.asked[1:])
+    state, commit, held = tell(plan, state, done)
+    turn = _advance(plan, state)
+    return Turn(turn.state, (*held, *turn.work), (commit,))
+
+
+def _may_tell(state: State) -> bool:
+    return bool(state.asked) and state.asked[0].is_complete
+
+
+def _going_on(turn: Turn) -> Turn:
+    """Returns the turn with a request to go on where the next batch is complete already."""
+    return replace(turn, work=(*turn.work, Continue())) if _may_tell(turn.state) else turn
 
 
 def _advance(plan: Plan, state: State) -> Turn:

@@ -12,7 +12,7 @@ import difflib
 import json
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from blake3 import blake3
@@ -29,7 +29,7 @@ _UNREADABLE = (yaml.YAMLError, ValueError, RecursionError)
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
 class BenchmarkConfig(_Model):
@@ -96,7 +96,7 @@ class PromoteConfig(_Model):
     later one may be at the edge of its confidence bound."""
 
     name: str
-    floors: Mapping[Literal["lite", "pro", "ultimate"], float] = {}
+    floors: Mapping[Literal["lite", "pro", "ultimate"], Annotated[float, Field(ge=0, le=1)]] = {}
     margin: float = Field(default=0.02, ge=0, lt=1)
 
 
@@ -104,7 +104,7 @@ class LimitsConfig(_Model):
     """What one tile of candidates may take before it is judged a failure."""
 
     seconds: float = Field(default=60.0, gt=0)
-    memory_mib: int = Field(default=2048, ge=64)
+    memory_mib: int = Field(default=2048, ge=64, le=1 << 24)
 
 
 class RunConfig(_Model):
@@ -125,7 +125,7 @@ class CampaignConfig(_Model):
     objectives: tuple[str, ...] = Field(default=("accuracy",), min_length=1)
     strategy: StrategyConfig = StrategyConfig()
     operators: Mapping[str, OperatorConfig] = {}
-    init: Mapping[str, Any] = {}
+    init: Mapping[str, Any] = Field(default={}, description="settings of the init operator, but widths")
     exploration: float = Field(default=0.3, ge=0, le=1)
     viability: ViabilityConfig | None = None
     stop: StopConfig

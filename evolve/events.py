@@ -48,7 +48,12 @@ class Published:
     size_bytes: int
 
 
-Event = UnitDone | Measured | Clock | Stop | Published
+@dataclass(frozen=True)
+class Continued:
+    """Nothing is waited for: the oldest batch is complete (one of repeats alone is so at once) and may be told."""
+
+
+Event = UnitDone | Measured | Clock | Stop | Published | Continued
 
 
 @dataclass(frozen=True)
@@ -96,4 +101,9 @@ class Publish:
     tiers: Mapping[str, Mapping[str, int]]
 
 
-Work = Put | Judge | Measure | Retain | Keyframe | Publish
+@dataclass(frozen=True)
+class Continue:
+    """Say ``Continued`` next: one batch is told a turn, so that a replay meets the same turns as the run."""
+
+
+Work = Put | Judge | Measure | Retain | Keyframe | Publish | Continue

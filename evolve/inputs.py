@@ -41,7 +41,15 @@ def read_inputs(path: Path) -> Array | Mapping[str, Array]:
         return reader(data)
     except InputError as error:
         raise InputError(f"--input {path}: {error}") from error
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, RecursionError, NotImplementedError) as error:
+    except (
+        ValueError,
+        EOFError,
+        OSError,
+        MemoryError,
+        zipfile.BadZipFile,
+        RecursionError,
+        NotImplementedError,
+    ) as error:
         raise InputError(f"--input {path}: not readable as {path.suffix}: {str(error)[:200]}") from error
 
 

@@ -27,8 +27,9 @@ from fitness import datasets
 from fitness.benchmark import Benchmark
 from fitness.plan import DEFAULT_PLANS, KernelPlan
 from population.errors import ConfigError, EvolveError, InvalidGraph, NotFound
-from population.gates import ExitGate
+from population.gates import ExitGate, check_gates
 from population.graph import OpGraph
+from population.heads import check_name
 from population.tiers import TIERS, tier_widths
 
 #: Packages whose version can change bits.
@@ -117,6 +118,9 @@ def make_plan(config: CampaignConfig, benchmark: Benchmark | None = None, sandbo
         gates=tuple(ExitGate.from_value(gate) for gate in config.gates),
     )
     _check_tiers(plan)
+    check_gates(plan.gates, [name for name, _ in graph.outputs], list(plan.fractions))
+    if config.promote is not None:
+        check_name(config.promote.name)
     return plan
 
 
@@ -150,6 +154,8 @@ def _problem(config: CampaignConfig, graph: OpGraph, data: Benchmark, options_mo
         known = ", ".join(options_model.model_fields)
         raise ConfigError(f"strategy.settings: {error.errors()[0]['msg'] if hasattr(error, 'errors') else error}. "
                           f"{config.strategy.kind!r} knows: {known}") from error  # fmt: skip
+    if "widths" in config.init:
+        raise ConfigError("init.widths: first widths are drawn from the section `widths`; write them there")
     check_settings(operators.get("init@1"), config.init, "init")
     if config.strategy.kind != "openai_es" and not weights:
         raise ConfigError("operators: name at least one, e.g. operators: {gaussian: {}, burst: {}}")
@@ -203,7 +209,12 @@ def _viability(config: CampaignConfig) -> tuple[int, float] | None:
 
 def _columns(config: CampaignConfig, data: Benchmark) -> tuple[int, ...]:
     names = [objective.name for objective in data.objectives]
-    for name in (*config.objectives, *config.stop.target):
+    for name in config.stop.target:
+        if name not in config.objectives:
+            raise ConfigError(
+                f"stop.target.{name}: the search follows {', '.join(config.objectives)}, not {name!r}; add it to objectives"
+            )
+    for name in config.objectives:
         if name not in names:
             raise ConfigError(f"objectives: {name!r} is not measured by {data.name!r}; it measures {', '.join(names)}")
     return tuple(names.index(name) for name in config.objectives)
@@ -220,7 +231,8 @@ def _check_channels(graph: OpGraph, data: Benchmark) -> None:
             raise ConfigError(
                 f"graph.inputs.{channel.name}: the data has shape {list(shape)}, not {list(channel.shape)}"
             )
-    name, node = graph.outputs[0]
+    name = data.channel_of([channel for channel, _ in graph.outputs])
+    node = dict(graph.outputs)[name]
     shape_out = graph.value_shapes[node]
     if len(shape_out) != 1 or any(symbol is not None for symbol, _ in shape_out[0]):
         raise InvalidGraph(f"graph.outputs.{name}: expected one fixed axis of class scores, got {shape_out}")
@@ -268,7 +280,7 @@ def _import_plugin(module: str) -> None:
         importlib.import_module(module)
     except EvolveError:
         raise
-    except ImportError as error:
+    except Exception as error:
         raise ConfigError(f"plugins: {module!r} cannot be imported: {error}") from error
 
 

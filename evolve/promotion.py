@@ -28,6 +28,7 @@ from fitness.judge import Judge, Limits, SubprocessJudge
 from fitness.looks import DEFAULT_MARGIN, alpha_of_look, first_head_decision, paired_decision
 from fitness.looks import Decision as Test
 from population.clock import Clock, SystemClock
+from population.errors import DamageError, NotFound
 from population.heads import Head, Heads, Kind, block_before, check_name
 from population.lineage.records import Commit
 from population.lineage.schema import HOME_HANDLE
@@ -344,7 +345,7 @@ def _judge(plan: Plan, judge: Judge | None) -> Iterator[Judge]:
         yield judge
         return
     section = plan.config.limits
-    limits = Limits(wall_s=section.seconds, memory_bytes=section.memory_mib << 20)
+    limits = Limits.of(section.seconds, section.memory_mib)
     with closing(SubprocessJudge(plugins=plan.config.plugins, limits=limits)) as own:
         yield own
 
@@ -357,7 +358,10 @@ def _announce(home: Home, tracker: Tracker | None) -> None:
     standing = [head for head in map(heads.current, heads.names()) if head is not None]
     for head in standing:
         folder = home.root / "exports" / head.block
-        export_block(home.block_store().get(head.block), folder / "block")
+        try:
+            export_block(home.block_store().get(head.block), folder / "block")
+        except (DamageError, NotFound):
+            continue  # a head whose block is damaged stands as signed; fsck and infer say what is wrong with it
         sequences = {other.name: other.sequence for other in standing if other.block == head.block}
         (folder / SEQUENCES_FILE).write_text(json.dumps(sequences), encoding="utf-8")
         tracker.promoted(head.name, head.block, folder / "block")

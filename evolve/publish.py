@@ -19,8 +19,7 @@ from population.store import BlockStore
 def block_of_row(plan: Plan, row: bytes, work: Publish) -> TensorBlock:
     """Returns the block of a row, at its own widths, with the tiers and exit gates of the campaign."""
     stack = Stack.from_row_bytes(plan.graph, [row])
-    gates = tuple(gate for gate in plan.gates if gate.tier is None or gate.tier in work.tiers)
-    return TensorBlock.from_stack(stack, 0, tiers=work.tiers or None, gates=gates)
+    return TensorBlock.from_stack(stack, 0, tiers=work.tiers or None, gates=plan.gates)
 
 
 @dataclass(frozen=True)

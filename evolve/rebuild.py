@@ -201,6 +201,8 @@ def _rebuild_in(home: Home, handle: str, commits: Sequence[Commit], event: int) 
     if begun["campaign_key"] != plan.key.hex():
         return _undecided("the config beside the campaign is not the one it was begun with")
     records = read_records(plan, commits)
+    if records[event].digest is None:
+        return _undecided("it was never materialised: its recipe failed, see the view `quarantine`")
     pedigree = _needed(records, [event], {}, None)
     changed = [e for e in pedigree if _reads_changed_data(plan, records[e].proposal)]
     if changed:
@@ -213,8 +215,6 @@ def _rebuild_in(home: Home, handle: str, commits: Sequence[Commit], event: int) 
     same: bool | None = digest == wanted
     if not same and recorded != plan.environment and not is_portable:
         same, reason = None, f"another environment: recorded {recorded}, here {plan.environment}"
-    elif wanted is None:
-        same, reason = None, "it was never materialised: its recipe failed"
     return {"rebuilt": digest.hex(), "same": same, "steps": rebuilt.steps, "reason": reason}
 
 

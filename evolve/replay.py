@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from evolve.campaign import accept, begin, event_of, outstanding
-from evolve.events import UnitDone
+from evolve.events import Continued, UnitDone
 from evolve.plan import Plan
 from evolve.rebuild import StoredRow, read_records, rebuild_rows
 from evolve.state import State, Turn
@@ -69,6 +69,8 @@ def _feed(plan: Plan, state: State, births: Births) -> State:
         or len(asked.batch.proposals) != len(births.event)
     ):
         raise LineageCorrupt(f"replay: births from event {births.event[0]} are not what this config asks for next")
+    if not asked.cuts:
+        return accept(plan, state, Continued()).state
     for cut in asked.cuts:
         for position in cut.positions:
             _check(asked.batch.proposals[position], births, position)

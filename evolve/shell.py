@@ -14,6 +14,8 @@ from typing import Protocol
 from evolve.campaign import accept
 from evolve.events import (
     Clock,
+    Continue,
+    Continued,
     Event,
     Judge,
     Keyframe,
@@ -92,6 +94,8 @@ def drive(plan: Plan, turn: Turn, hands: Hands, seconds_before: float = 0.0) -> 
 def _perform(plan: Plan, work: Work, hands: Hands, waiting: Iterable[Event]) -> list[Event]:
     if isinstance(work, Judge):
         hands.evaluator.submit(work.unit)
+    elif isinstance(work, Continue):
+        return [Continued()]
     elif isinstance(work, Put):
         hands.evaluator.put(work.digest, work.data)
     elif isinstance(work, Retain):

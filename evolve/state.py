@@ -44,7 +44,8 @@ class State:
         digests, widths: weights digest and live widths of every individual held; entropies: of measured parents.
         met: digest of a recipe that draws nothing -> the event it was first judged as.
         judged: scores of individuals that later ones may refer to (members, finalists, met recipes).
-        best: signed objectives of the best member; stale: generations since it improved.
+        best: signed objectives of the best member; stale: generations since it improved; barren: batches on end that held
+            nothing but repeats.
     """
 
     strategy: Any
@@ -63,6 +64,7 @@ class State:
     seconds: float = 0.0
     best: tuple[float, ...] = ()
     stale: int = 0
+    barren: int = 0
     quarantined: int = 0
     front: tuple[FrontPoint, ...] = ()
     tally: Mapping[str, Tally] = field(default_factory=dict)

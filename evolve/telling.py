@@ -20,6 +20,9 @@ from evolve.strategies import Batch, Judged, Outcome
 from evolve.units import BatchResult, join_results
 from population.lineage.records import Commit
 
+#: So many batches on end without a new recipe end a search: an operator that draws nothing has said all it can.
+MAX_BARREN = 50
+
 
 def tell(plan: Plan, state: State, done: Asked) -> tuple[State, Commit, list[Work]]:
     """Returns the state after a complete batch was told, the commit that records it, and what is to be held or forgotten."""
@@ -107,6 +110,7 @@ def _count(plan: Plan, state: State, done: Asked, result: BatchResult, judged: J
         state,
         tally=tally,
         flops=state.flops + spent,
+        barren=0 if done.cuts else state.barren + 1,
         evaluations=state.evaluations + len(done.batch.proposals) - len(done.repeats),
         quarantined=state.quarantined + sum(verdict != "ok" for verdict in result.verdicts),
         best=leading if improved else state.best,
@@ -162,6 +166,8 @@ def _stop_reason(plan: Plan, state: State) -> str:
     for limit, value, name in limits:
         if limit is not None and value >= limit:
             return name
+    if state.barren >= MAX_BARREN:
+        return "nothing new to try"
     return "target" if stop.target and _reaches_target(plan, state) else ""
 
 

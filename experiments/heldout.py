@@ -22,7 +22,7 @@ def heldout_accuracy(block: TensorBlock, benchmark: Benchmark) -> dict[str, floa
     targets = benchmark.targets_of("heldout")
     found = {}
     for tier in block.tiers or ("ultimate",):
-        (channel, _), *_ = block.graph.outputs
+        channel = benchmark.channel_of([name for name, _ in block.graph.outputs])
         logits = run_block(block, inputs, tier=tier)[channel]  # [N, K]
         found[tier] = float(measure_classes(logits.T[None].numpy(), targets).accuracy[0])
     return found

@@ -166,6 +166,10 @@ class Benchmark:
         words = np.random.Philox(key=np.array([seed, 0], dtype=np.uint64)).random_raw(self.num_rows)
         return self._with_targets(self.targets[np.argsort(words, kind="stable")], f"{self.name}-shuffled-{seed}")
 
+    def channel_of(self, outputs: Sequence[str]) -> str:
+        """Returns which of a block's output channels holds the class scores: ``output`` if it has it, else its first."""
+        return self.output if self.output in outputs else outputs[0]
+
     def to_parts(self) -> tuple[dict[str, Any], list[bytes]]:
         """Returns a plain value and the arrays' bytes, from which ``from_parts`` makes an equal benchmark."""
         arrays = [*self.inputs.values(), self.targets]

@@ -204,8 +204,7 @@ def _count_flops(stack: Stack, judging: Judging) -> npt.NDArray[np.int64]:
 
 
 def _output_channel(graph: OpGraph, benchmark: Benchmark) -> str:
-    names = [name for name, _ in graph.outputs]
-    return benchmark.output if benchmark.output in names else names[0]
+    return benchmark.channel_of([name for name, _ in graph.outputs])
 
 
 def _has_plugins(graph: OpGraph) -> bool:

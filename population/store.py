@@ -238,7 +238,7 @@ class BlockStore:
         if data is None or cid_of(data, parse_cid(cid)[0]) != cid:
             raise StoreCorrupt(
                 f"object {cid} does not hash to its name: {path} holds {size} bytes that are not what was written; "
-                "move the file away, then put the object again: from a copy of the store, or by `evolve rebuild`"
+                "move the file away and restore it from a copy of the store; without one, run the campaign that made it again"
             )
         return data
 
@@ -249,7 +249,7 @@ class BlockStore:
             except NotFound as error:
                 raise StoreCorrupt(
                     f"block {block} is damaged: its leaf {object_path(self._root, cid)} is missing; "
-                    "restore it from a copy of the store, or make the block again with `evolve rebuild`"
+                    "restore it from a copy of the store, or run the campaign that made it again (evolve run CONFIG --again)"
                 ) from error
 
         return read_leaf

@@ -111,7 +111,16 @@ def _carry_out(
         raise typer.Exit(130) from None
     if as_json:
         output.show_json(summary)
-        return
+    else:
+        _show_page(summary, decision, config, home)
+    if summary["state"] == "failed":
+        output.note(
+            'the campaign ended without a champion: no candidate could be judged; see `evolve query "FROM quarantine"`'
+        )
+        raise typer.Exit(1)
+
+
+def _show_page(summary: dict[str, Any], decision: Decision | None, config: CampaignConfig, home: Home) -> None:
     from evolve.baselines import baselines_of
     from evolve.page import last_page
 
@@ -141,7 +150,9 @@ def _promote(config: CampaignConfig, home: Home, summary: dict[str, Any], tracke
 
     name = config.promote.name
     output.note(f"the gate: is the champion fit for the head {name!r}? (held-out rows are looked at where it must be)")
-    decision = promote(home, summary["champion"], name, tracker=tracker)
+    floors = {str(tier): floor for tier, floor in config.promote.floors.items()}
+    margin = config.promote.margin
+    decision = promote(home, summary["champion"], name, floors=floors, margin=margin, tracker=tracker)
     summary["heldout"] = {tier: dict(scores) for tier, scores in decision.heldout.items()}
     home.write_summary(summary["campaign"], summary)
     return decision

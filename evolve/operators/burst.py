@@ -20,7 +20,7 @@ def apply(making: Making, settings: TrainingSettings) -> Stack:
     (parent,) = making.parents
     if making.benchmark is None:
         raise ValueError("burst reads training rows: pass a benchmark")
-    (channel, _), *_ = making.graph.outputs
+    channel = making.benchmark.channel_of([name for name, _ in making.graph.outputs])
 
     def loss(stack: Stack, inputs: Mapping[str, torch.Tensor], targets: torch.Tensor) -> torch.Tensor:
         return cross_entropy(run_stack(stack, inputs)[channel], targets, settings.smoothing)

@@ -38,7 +38,7 @@ def apply(making: Making, settings: DistilSettings) -> Stack:
         raise ValueError("distil reads training rows: pass a benchmark")
     if "ultimate" not in settings.tiers:
         raise ConfigError("distil: settings.tiers must name the tier 'ultimate'")
-    (channel, _), *_ = making.graph.outputs
+    channel = making.benchmark.channel_of([name for name, _ in making.graph.outputs])
     students = [tier for tier in settings.tiers if tier != "ultimate"]
 
     def loss(stack: Stack, inputs: Mapping[str, torch.Tensor], targets: torch.Tensor) -> torch.Tensor:

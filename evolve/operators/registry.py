@@ -30,7 +30,7 @@ ENTRY_POINTS = "evolve.operators"
 class Settings(BaseModel):
     """The base of every settings model: frozen, and unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ class Genetic:
             parents = tuple(int(members.event[picked.pop()]) for _ in range(operator.num_parents))
             seed = derive_seed(problem.key, first_event + index, 0, operator.key) if operator.draws else 0
             inputs = (problem.train_digest,) if operator.reads_training else ()
-            roles = ("parent", "mate")[: len(parents)]
+            roles = ("parent", *("mate",) * (len(parents) - 1))
             proposals.append(Proposal(operator.key, parents, roles, seed, problem.settings[operator.key], inputs))
         return proposals
 
@@ -122,6 +122,8 @@ class Genetic:
         if state.members is None:
             kept = children.gather(best_first(children.fitness, np.flatnonzero(usable).tolist()))
             statuses = tuple("active" if ok else "archived" for ok in usable)
+            if not usable.any():  # nobody to descend from: first individuals are asked for again
+                return replace(state, num_generations=state.num_generations + 1), Outcome(statuses)
             return replace(state, members=kept, num_generations=1), Outcome(statuses)
         members = state.members
         viable = usable & viable_children(state.problem, members, batch, judged)

@@ -130,6 +130,37 @@ def test_a_campaign_of_nothing_but_repeats_goes_on_to_its_end() -> None:
     state, commits, _ = small.play(plan)
     assert state.reason == "generations"
     assert any(all(births.repeat_of) for commit in commits for births in commit.births)
+    for length in range(1, len(commits)):  # a batch of repeats alone is told in a turn of its own, in a replay too
+        assert replay(plan, commits[:length]).step == length
+
+
+def test_a_search_that_has_nothing_new_to_try_ends() -> None:
+    """Repeats are no evaluations: a limit on evaluations alone would never be reached."""
+    plan = _plan(
+        "ga", operators={"mean": {}}, strategy={"kind": "ga", "population": 2}, stop={"evaluations": 100}, tiers=None
+    )
+    state, _, _ = small.play(plan)
+    assert state.reason == "nothing new to try"
+
+
+def test_first_individuals_that_all_fail_are_followed_by_others_until_a_stop_rule_ends_it() -> None:
+    """It once ended with an IndexError: a population of nobody was asked for parents."""
+    plan = _plan("ga", init={"gain": 1e39}, stop={"generations": 3})
+    state, commits, _ = small.play(plan)
+    assert state.reason == "generations"
+    assert state.block is None
+    assert commits[-1].rows["campaigns"][0]["state"] == "failed"
+    assert {status for c in commits for b in c.births for status in b.status} == {"quarantined"}
+
+
+def test_what_is_trained_is_what_is_judged_where_a_block_has_two_outputs() -> None:
+    """Bursts once trained the first output while the judge read the one called logits."""
+    graph = dict(small.values()["graph"])
+    graph["nodes"] = [*graph["nodes"], {"name": "other", "op": "linear", "inputs": ["act"], "out": 3}]
+    graph["outputs"] = {"aux": "other", "logits": "head"}
+    burst = {"burst": {"settings": {"steps": 30, "batch": 32, "learning_rate": 0.01}}}
+    state, _, _ = small.play(_plan("ga", graph=graph, operators=burst, stop={"generations": 6}, tiers=None))
+    assert state.best[0] > 0.7
 
 
 @pytest.mark.parametrize(
@@ -219,6 +250,10 @@ def test_a_lineage_of_another_config_is_not_replayed() -> None:
         ({"tiers": {"fractions": {"lite": 0.9, "ultimate": 0.5}}}, "must grow"),
         ({"strategy": {"kind": "ga", "settings": {"elits": 2}}}, "knows: elites"),
         ({"viability": {"objective": "bytes"}}, "not among objectives"),
+        ({"stop": {"target": {"cross_entropy": 1.0}}}, "stop.target.cross_entropy"),
+        ({"init": {"gain": float("inf")}}, "init.*gain"),
+        ({"init": {"widths": {"hidden": 8}}}, "section `widths`"),
+        ({"plugins": ["."]}, "cannot be imported"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_any_compute(changes: dict[str, Any], message: str) -> None:
