@@ -69,7 +69,7 @@ class StopConfig(_Model):
     generations: int | None = Field(default=None, ge=1)
     evaluations: int | None = Field(default=None, ge=1)
     flops: float | None = Field(default=None, gt=0)
-    seconds: float | None = Field(default=None, gt=0)
+    seconds: float | None = Field(default=None, gt=0, description="since it was launched or resumed")
     patience: int | None = Field(default=None, ge=1, description="generations without a better best individual")
     target: Mapping[str, float] = {}
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from evolve.events import Publish
 from evolve.plan import Plan
@@ -14,6 +15,16 @@ from population.block import TensorBlock
 from population.cid import cid_of_digest
 from population.stack import Stack
 from population.store import BlockStore
+
+
+class Shelf(Protocol):
+    """Where rows and blocks are kept for good."""
+
+    def keep_rows(self, rows: Sequence[bytes]) -> None:
+        """Stores row bytes under their digests."""
+
+    def publish(self, row: bytes, tiers: Publish) -> tuple[str, int]:
+        """Stores the block of a row; returns its id and the bytes of its tensors."""
 
 
 def block_of_row(plan: Plan, row: bytes, work: Publish) -> TensorBlock:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 from evolve.campaign import accept
 from evolve.events import (
@@ -21,7 +20,6 @@ from evolve.events import (
     Keyframe,
     Measure,
     Measured,
-    Publish,
     Published,
     Put,
     Retain,
@@ -30,6 +28,7 @@ from evolve.events import (
 )
 from evolve.operators.gaussian import entropies
 from evolve.plan import Plan
+from evolve.publish import Shelf
 from evolve.state import State, Turn
 from fitness.evaluator import Evaluator
 from population.clock import Clock as WallClock
@@ -41,16 +40,6 @@ POLL_S = 0.5
 
 class Interrupted(Exception):
     """The campaign was asked to end; its lineage is whole and it can be resumed."""
-
-
-class Shelf(Protocol):
-    """Where rows and blocks are kept for good."""
-
-    def keep_rows(self, rows: Sequence[bytes]) -> None:
-        """Stores row bytes under their digests."""
-
-    def publish(self, row: bytes, tiers: Publish) -> tuple[str, int]:
-        """Stores the block of a row; returns its id and the bytes of its tensors."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +54,13 @@ class Hands:
     interrupted: threading.Event
 
 
-def drive(plan: Plan, turn: Turn, hands: Hands, seconds_before: float = 0.0) -> State:
+def drive(plan: Plan, turn: Turn, hands: Hands) -> State:
     """Returns the final state of a campaign that begins with this turn.
 
     Raises:
         Interrupted: ``hands.interrupted`` was set; everything committed stands.
     """
-    began = hands.clock.monotonic() - seconds_before
+    began = hands.clock.monotonic()
     events: deque[Event] = deque()
     while True:
         for commit in turn.commits:
