@@ -10,22 +10,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from evolve import events as ev
 from evolve.campaign import accept
-from evolve.events import (
-    Clock,
-    Continue,
-    Continued,
-    Event,
-    Judge,
-    Keyframe,
-    Measure,
-    Measured,
-    Published,
-    Put,
-    Retain,
-    UnitDone,
-    Work,
-)
 from evolve.operators.gaussian import entropies
 from evolve.plan import Plan
 from evolve.publish import Shelf
@@ -61,7 +47,7 @@ def drive(plan: Plan, turn: Turn, hands: Hands) -> State:
         Interrupted: ``hands.interrupted`` was set; everything committed stands.
     """
     began = hands.clock.monotonic()
-    events: deque[Event] = deque()
+    events: deque[ev.Event] = deque()
     while True:
         for commit in turn.commits:
             hands.commit(commit)
@@ -73,31 +59,31 @@ def drive(plan: Plan, turn: Turn, hands: Hands) -> State:
         if hands.interrupted.is_set():
             raise Interrupted("interrupted after a whole step; evolve resume goes on from there")
         while not events:
-            events.extend(UnitDone(result) for result in hands.evaluator.collect(POLL_S))
+            events.extend(ev.UnitDone(result) for result in hands.evaluator.collect(POLL_S))
             if hands.interrupted.is_set() and not events:
                 raise Interrupted("interrupted; the step under way will be done again by evolve resume")
-        timed = accept(plan, turn.state, Clock(hands.clock.monotonic() - began))
+        timed = accept(plan, turn.state, ev.Clock(hands.clock.monotonic() - began))
         turn = accept(plan, timed.state, events.popleft())
 
 
-def _perform(plan: Plan, work: Work, hands: Hands, waiting: Iterable[Event]) -> list[Event]:
-    if isinstance(work, Judge):
+def _perform(plan: Plan, work: ev.Work, hands: Hands, waiting: Iterable[ev.Event]) -> list[ev.Event]:
+    if isinstance(work, ev.Judge):
         hands.evaluator.submit(work.unit)
-    elif isinstance(work, Continue):
-        return [Continued()]
-    elif isinstance(work, Put):
+    elif isinstance(work, ev.Continue):
+        return [ev.Continued()]
+    elif isinstance(work, ev.Put):
         hands.evaluator.put(work.digest, work.data)
-    elif isinstance(work, Retain):
-        collected = [event.result for event in waiting if isinstance(event, UnitDone)]  # the campaign has not seen them
-        hands.evaluator.retain([*work.digests, *(d for result in collected for d in result.digests if d is not None)])
-    elif isinstance(work, Keyframe):
+    elif isinstance(work, ev.Retain):
+        unseen = [event.result for event in waiting if isinstance(event, ev.UnitDone)]
+        hands.evaluator.retain([*work.digests, *(d for result in unseen for d in result.digests if d is not None)])
+    elif isinstance(work, ev.Keyframe):
         hands.shelf.keep_rows([hands.evaluator.fetch(digest) for digest in work.digests])
-    elif isinstance(work, Measure):
+    elif isinstance(work, ev.Measure):
         rows = {e: Stack.from_row_bytes(plan.graph, [hands.evaluator.fetch(d)]) for e, d in work.rows.items()}
-        return [Measured({event: entropies(row, 0) for event, row in rows.items()})]
+        return [ev.Measured({event: entropies(row, 0) for event, row in rows.items()})]
     elif work.digest is None:
-        return [Published(None, None, 0)]
+        return [ev.Published(None, None, 0)]
     else:
         block, size = hands.shelf.publish(hands.evaluator.fetch(work.digest), work)
-        return [Published(work.champion, block, size)]
+        return [ev.Published(work.champion, block, size)]
     return []
