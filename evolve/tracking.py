@@ -16,7 +16,8 @@ import os
 import platform
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -128,6 +129,7 @@ class _Session:
 
             for name in _LOUD:
                 logging.getLogger(name).setLevel(logging.CRITICAL)
+            _make_database(self._uri, MlflowClient)
             self._client = MlflowClient(self._uri, self._uri)
         if not self._experiment:
             known = self._client.get_experiment_by_name(self._project)
@@ -244,6 +246,21 @@ class _Session:
         source, tags = model.artifact_location, {"block_id": block_id}
         made = self._client.create_model_version(name, source, self._run, tags, await_creation_for=10)
         return str(made.version)
+
+
+def _make_database(uri: str, client: Callable[[str, str], Any]) -> None:
+    """Makes a missing SQLite file aside and moves it into place: a process killed among MLflow's migrations leaves a file
+    that no later one can open."""
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or path.exists():
+        return
+    making = path.with_name(f"{path.name}.making-{os.getpid()}")
+    making.unlink(missing_ok=True)
+    aside = f"sqlite:///{making}"
+    client(aside, aside).search_experiments(max_results=1)
+    with suppress(FileExistsError):  # another campaign of this home was quicker
+        os.link(making, path)
+    making.unlink()
 
 
 def front_figure(front: Sequence[Mapping[str, Any]]) -> Any:

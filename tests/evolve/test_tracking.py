@@ -87,6 +87,27 @@ def test_the_campaign_never_waits_for_its_tracker(shown: Any) -> None:
     assert told_s < 1.0
 
 
+def test_a_process_killed_while_mlflow_makes_its_tables_does_not_cost_the_home_its_tracker(tmp_path: Path) -> None:
+    """The file was once made in place; half of its tables, and every later tracker said that one existed already."""
+    code = (
+        "import sys; from pathlib import Path; from evolve.tracking import MlflowTracker; "
+        "t = MlflowTracker(sys.argv[1], Path(sys.argv[2])); t.begin('digits', {}, {}); t.close(60)"
+    )
+    making = [sys.executable, "-c", code, uri_of(tmp_path), str(tmp_path / "mlartifacts")]
+    with subprocess.Popen(making, cwd=Path(__file__).parents[2]) as process:
+        until = time.monotonic() + 60
+        while not list(tmp_path.glob("mlflow.db.making-*")) and time.monotonic() < until:
+            time.sleep(0.01)
+        time.sleep(0.3)
+        process.kill()
+    assert not (tmp_path / "mlflow.db").exists()
+    tracker = MlflowTracker(uri_of(tmp_path), tmp_path / "mlartifacts")
+    tracker.begin("digits", CONFIG, TAGS)
+    tracker.close(120)
+    assert tracker.problem is None
+    assert (tmp_path / "mlflow.db").exists()
+
+
 def test_an_interrupted_campaign_goes_on_in_its_run(tmp_path: Path) -> None:
     first = MlflowTracker(uri_of(tmp_path), tmp_path / "mlartifacts")
     first.begin("digits", CONFIG, TAGS)
