@@ -208,7 +208,13 @@ def _tensor(channel: Channel, data: Any) -> torch.Tensor:
             f"input channel {channel.name!r}: expected numbers for {channel.dtype}, got dtype {array.dtype}"
         )
     wanted_type = np.dtype(channel.dtype)
-    converted = array.astype(wanted_type)
+    with np.errstate(over="ignore"):
+        converted = array.astype(wanted_type)
+    if wanted_type.kind == "f" and not np.isfinite(converted).all():
+        row = int(np.flatnonzero(~np.isfinite(converted).reshape(len(converted), -1).all(axis=1))[0])
+        raise InputError(
+            f"input channel {channel.name!r}: row {row} holds NaN, infinity or a number beyond {channel.dtype}; drop it"
+        )
     if wanted_type.kind in "iu" and not np.array_equal(converted, array):
         raise InputError(
             f"input channel {channel.name!r}: expected {channel.dtype}, got {array.dtype} with other values"

@@ -166,6 +166,14 @@ def test_a_wrong_input_names_the_channel_and_the_shape(digits: TensorBlock, give
         BlockModel(digits).predict(given)
 
 
+def test_an_input_that_is_not_finite_is_refused_with_its_row(digits: TensorBlock) -> None:
+    rows = np.zeros((3, 1, 4, 4))
+    for bad in (np.nan, np.inf, 1e300):
+        rows[2, 0, 3, 3] = bad
+        with pytest.raises(InputError, match="row 2 holds NaN, infinity or a number beyond float32"):
+            BlockModel(digits).predict(rows)
+
+
 def test_a_block_with_several_inputs_wants_a_dict(pair: TensorBlock) -> None:
     with pytest.raises(InputError, match="give a dict from channel to array, of left, right"):
         BlockModel(pair).predict(np.zeros((4, 2)))
