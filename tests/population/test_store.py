@@ -222,7 +222,7 @@ def test_a_damaged_object_is_told_with_its_name_and_file_when_read_and_when_put_
     sound = path.read_bytes()
     damage(path, {"cut": sound[:-1], "emptied": b"", "longer": sound + b"\0", "other": bytes(len(sound))}[change])
     for action in (lambda: load(store, BLOCK.id), lambda: store.put(BLOCK)):
-        with pytest.raises(StoreCorrupt, match=f"{cid}.*{path}.*rebuild") as caught:
+        with pytest.raises(StoreCorrupt, match=f"{cid}.*{path}.*restore it from a copy") as caught:
             action()
         assert caught.value.exit_code == 1
 
