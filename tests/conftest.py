@@ -30,6 +30,10 @@ settings.register_profile("dev", max_examples=50, deadline=None, print_blob=True
 settings.register_profile("nightly", max_examples=1000, deadline=None, print_blob=True, suppress_health_check=_QUIET)
 
 
+#: What tests tell of the cases they drew; printed when the run is over.
+COUNTS = pytest.StashKey[list[str]]()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds --regen-goldens, --scale and --runtime-types."""
     parser.addoption("--regen-goldens", action="store_true", help="write the goldens anew; read the diff in review")
@@ -42,6 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     Run-time types are hooked in here too, before any test imports the packages.
     """
+    config.stash[COUNTS] = []
     if config.getoption("--runtime-types"):
         from jaxtyping import install_import_hook
 
@@ -52,6 +57,14 @@ def pytest_configure(config: pytest.Config) -> None:
     examples = max(1, round(profile.max_examples * config.getoption("--scale")))
     settings.register_profile("scaled", parent=profile, max_examples=examples)
     settings.load_profile("scaled")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Prints how many cases were drawn and what was found, test by test."""
+    if config.stash[COUNTS]:
+        terminalreporter.section("counts")
+        for line in config.stash[COUNTS]:
+            terminalreporter.write_line(line)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -84,6 +97,12 @@ def scale(request: pytest.FixtureRequest) -> float:
 def scaled(scale: float) -> Callable[[int], int]:
     """A function that multiplies a count by --scale, at least 1."""
     return lambda count: max(1, round(count * scale))
+
+
+@pytest.fixture
+def told(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """A function that prints a line in the summary at the end of the run: how many cases were drawn, what was found."""
+    return lambda text: request.config.stash[COUNTS].append(f"{request.node.name}: {text}")
 
 
 @pytest.fixture(scope="session")
