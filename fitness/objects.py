@@ -79,6 +79,32 @@ class ObjectTable(Generic[Held]):
         self._pins.clear()
 
 
+class Holdings:
+    """Which objects a worker with a memory of its own holds: what must travel to it, and what it may forget."""
+
+    def __init__(self) -> None:
+        self._known: set[bytes] = set()
+        self._forget: set[bytes] = set()
+
+    def pack(self, digests: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
+        """Returns which of these objects must travel, and what the worker forgets before; both count as done."""
+        new, forget = [digest for digest in digests if digest not in self._known], sorted(self._forget)
+        self._known.update(new)
+        self._forget = set()
+        return new, forget
+
+    def made(self, digests: Iterable[bytes]) -> None:
+        """Notes objects that the worker made itself; what it was to forget before and has made again stays."""
+        self._known.update(digests)
+        self._forget.difference_update(digests)
+
+    def drop(self, gone: Iterable[bytes]) -> None:
+        """Notes objects that nobody needs any more."""
+        dropped = self._known.intersection(gone)
+        self._known -= dropped
+        self._forget |= dropped
+
+
 def missing_object(digest: bytes) -> EvaluatorFailed:
     """Returns the error for an object that a unit reads and nobody put."""
     return EvaluatorFailed(f"object {digest.hex()[:16]} was neither put nor kept before the unit that reads it")

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import secrets
 import sys
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,11 +27,12 @@ import numpy.typing as npt
 from fitness import verdict
 from fitness.benchmark import Benchmark
 from fitness.child_process import KEPT_VARIABLES, module_path
+from fitness.dispatch import Dispatch, Run
 from fitness.evaluator import UnitResult, WorkUnit
 from fitness.judge import Limits, SubprocessJudge
-from fitness.objects import MAX_TRIES, ObjectTable, kept_rows, missing_object
+from fitness.objects import ObjectTable, kept_rows, missing_object
 from fitness.plan import DEFAULT_PLANS, PlanTable
-from fitness.worker import Worker, WorkerSettings, failed_result, import_materialise, import_plugins
+from fitness.worker import Worker, WorkerSettings, import_materialise, import_plugins
 from population.errors import EvaluatorFailed, InfrastructureError
 
 OBJECT_STORE_BYTES = 256 << 20
@@ -123,12 +125,9 @@ class RayEvaluator:
     ) -> None:
         self._benchmark = benchmark
         self._objects: ObjectTable[_Place] = ObjectTable()
-        self._queue: deque[WorkUnit] = deque()
-        self._finished: list[UnitResult] = []
-        self._running: dict[Any, tuple[Any, WorkUnit, Any]] = {}  # result ref -> (actor, unit, rows ref)
-        self._reasons: dict[int, list[str]] = {}
+        self._dispatch: Dispatch[Any, _Place] = Dispatch(self._objects, benchmark)
+        self._running: dict[Any, tuple[Run[Any], Any]] = {}  # result ref -> (run, rows ref)
         self._actors: list[Any] = []
-        self._idle: list[Any] = []
         self._is_ours = _start_ray(address, num_workers, object_store_bytes)
         import ray
         from ray.exceptions import GetTimeoutError, RayError
@@ -151,7 +150,8 @@ class RayEvaluator:
             self.close()
             raise
         self._level = str(answers[0][0])
-        self._idle = list(self._actors)
+        for actor in self._actors:
+            self._join(actor)
 
     @property
     def sandbox_level(self) -> str:
@@ -183,36 +183,33 @@ class RayEvaluator:
         self._objects.retain(digests)
 
     def submit(self, unit: WorkUnit) -> None:
-        self._objects.pin(unit)
-        self._queue.append(unit)
-        self._dispatch()
+        self._dispatch.submit(unit)
+        self._send_units()
 
     def collect(self, timeout_s: float | None = None) -> list[UnitResult]:
         import ray
 
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while not self._finished and self._running:
+        while self._running and not self._dispatch.has_finished:
             remaining = None if deadline is None else max(deadline - time.monotonic(), 0.0)
             ready, _ = ray.wait(list(self._running), num_returns=1, timeout=remaining)
             if not ready:
                 break
             for ref in ready:
                 self._take(ref)
-            self._dispatch()
-        finished, self._finished = self._finished, []
-        return finished
+            self._send_units()
+        return self._dispatch.take_finished()
 
     def close(self) -> None:
         import ray
         from ray.exceptions import RayError
 
         self._running.clear()
-        self._queue.clear()
-        self._objects.clear()
+        self._dispatch.clear()
         for actor in self._actors:
             with contextlib.suppress(RayError):
                 ray.kill(actor)
-        self._actors, self._idle = [], []
+        self._actors = []
         if self._is_ours:
             self._is_ours = False
             ray.shutdown()
@@ -237,59 +234,49 @@ class RayEvaluator:
         with contextlib.suppress(RayError):
             ray.kill(actor)
         self._actors[self._actors.index(actor)] = new = self._new_actor()
-        self._idle[self._idle.index(actor)] = new
+        self._join(new)
 
-    def _dispatch(self) -> None:
-        while self._queue and self._idle:
-            unit, actor = self._queue.popleft(), self._idle.pop(0)
-            places = {digest: self._objects[digest] for digest in self._objects.needs(unit)}
-            result, rows = actor.evaluate.options(num_returns=2).remote(unit, places)
-            self._running[result] = (actor, unit, rows)
+    def _join(self, actor: Any) -> None:
+        """Gives an actor its seat; calls to one that still starts wait until it runs."""
+        self._dispatch.open(actor, math.inf)
+        self._dispatch.ready(actor)
+
+    def _send_units(self) -> None:
+        while (run := self._dispatch.assign(time.monotonic())) is not None:
+            places = {digest: self._objects[digest] for digest in self._objects.needs(run.unit)}
+            result, rows = run.seat.evaluate.options(num_returns=2).remote(run.unit, places)
+            self._running[result] = (run, rows)
 
     def _take(self, ref: Any) -> None:
         import ray
         from ray.exceptions import RayActorError, RayError, RayTaskError
 
-        actor, unit, rows = self._running.pop(ref)
-        self._idle.append(actor)
+        run, rows = self._running.pop(ref)
         try:
             answer = ray.get(ref)
         except RayActorError:
-            self._replace(actor)
-            self._try_again(unit, "the worker died")
+            self._dispatch.lose(run.seat, "the worker died")
+            self._replace(run.seat)
             return
         except RayTaskError as error:
             raise EvaluatorFailed(f"a worker failed: {error}") from error
         except RayError as error:  # an object was lost with its machine
-            self._try_again(unit, verdict.one_line(str(error)))
+            self._dispatch.give_up(run.number, verdict.one_line(str(error)))
             return
         if isinstance(answer, str):
-            self._try_again(unit, answer)
+            self._dispatch.give_up(run.number, answer)
         else:
-            self._finish(unit, answer, rows)
+            self._finish(run, answer, rows)
 
-    def _finish(self, unit: WorkUnit, result: UnitResult, rows: Any) -> None:
+    def _finish(self, run: Run[Any], result: UnitResult, rows: Any) -> None:
         *incidents, lengths = result.incidents
-        start = 0
-        if unit.keep:
+        places, start = {}, 0
+        if run.unit.keep:
             digests = dict.fromkeys(digest for digest in result.digests if digest is not None)
             for digest, length in zip(digests, lengths["lengths"], strict=True):
-                self._objects.put(digest, _Place(rows, start, start + length))
+                places[digest] = _Place(rows, start, start + length)
                 start += length
-        self._complete(unit, replace(result, incidents=incidents))
-
-    def _complete(self, unit: WorkUnit, result: UnitResult) -> None:
-        self._objects.release(unit)
-        retries = [{"kind": "retry", "reason": reason} for reason in self._reasons.pop(unit.unit_id, [])]
-        self._finished.append(replace(result, incidents=[*result.incidents, *retries]))
-
-    def _try_again(self, unit: WorkUnit, reason: str) -> None:
-        reasons = self._reasons.setdefault(unit.unit_id, [])
-        reasons.append(reason)
-        if len(reasons) < MAX_TRIES:
-            self._queue.appendleft(unit)
-        else:
-            self._complete(unit, failed_result(unit, self._benchmark, verdict.INFRA_FAILURE, reason))
+        self._dispatch.finish(run.number, replace(result, incidents=incidents), places)
 
 
 class _SharedStart(WorkerActor):
