@@ -86,7 +86,7 @@ class Evolution:
         return Batch(first_event, (proposal,), steers=False, objects={digest: scores})
 
     def tell(self, state: EvolutionState, batch: Batch, judged: Judged) -> tuple[EvolutionState, Outcome]:
-        """Takes in a population's fitness, or a centre's."""
+        """Takes in a population's fitness, or a centre's; a centre that failed leaves the one before it standing."""
         if batch.split == "train":
             noise = derive_seed(state.problem.key, batch.first_event, 0, "noise")
             scores = np.ascontiguousarray(judged.fitness[:, 0], dtype="<f8").tobytes()
@@ -97,8 +97,11 @@ class Evolution:
     def _tell_centre(
         self, state: EvolutionState, event: int, fitness: tuple[float, ...]
     ) -> tuple[EvolutionState, Outcome]:
+        if np.isnan(fitness).any():  # it may have no row to go on from: the standing centre is sampled again
+            told = replace(state, samples=None, num_generations=state.num_generations + 1)
+            return told, Outcome(("archived",))
         previous = {member for member in (state.centre, state.best) if member is not None}
-        is_better = state.best is None or _comparable(fitness) > _comparable(state.best_fitness)
+        is_better = state.best is None or fitness > state.best_fitness
         best, best_fitness = (event, fitness) if is_better else (state.best, state.best_fitness)
         told = EvolutionState(state.problem, event, fitness, best, best_fitness, None, state.num_generations + 1)
         return told, Outcome(("active",), tuple(sorted(previous - {event, best})))
@@ -114,10 +117,6 @@ class Evolution:
     def shares(self, state: EvolutionState) -> Mapping[str, float]:
         """Returns nothing: there is no choice of operators."""
         return {}
-
-
-def _comparable(fitness: tuple[float, ...]) -> tuple[float, ...]:
-    return tuple(-np.inf if np.isnan(value) else value for value in fitness)
 
 
 register(Search("openai_es", Evolution, EvolutionOptions))

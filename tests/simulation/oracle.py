@@ -64,5 +64,3 @@ class Doom:
     def falls_on(self, unit: WorkUnit) -> bool:
         """Whether no worker ever answers this unit."""
         return self.pattern >= 0 and (unit.unit_id * 2654435761 + self.pattern * 40503) % 1009 < 101
-
-

@@ -112,7 +112,11 @@ class SimulatedEvaluator:
             if result.unit_id in self._returned:
                 raise Violation(f"the result of unit {result.unit_id} was accepted twice")
             self._returned.add(result.unit_id)
-            failed = [detail for cause, detail in zip(result.verdicts, result.details, strict=True) if cause == verdict.INFRA_FAILURE]
+            failed = [
+                detail
+                for cause, detail in zip(result.verdicts, result.details, strict=True)
+                if cause == verdict.INFRA_FAILURE
+            ]
             self.exhausted[result.unit_id] = failed[0] if failed else ""
         self._send_units()
         return finished
@@ -252,8 +256,10 @@ class SimulatedEvaluator:
     def _read(self, run: Run[Seat], digest: bytes) -> bytes:
         if self._world.weather.is_ordered:
             found = run.seat.objects.get(digest)
+        elif digest in self._objects:
+            found = self._objects[digest]
         else:
-            found = self._objects[digest] if digest in self._objects else None
+            found = None
         if found is None and self._dispatch.is_running(run.number):
             raise Violation(f"unit {run.unit.unit_id} reads object {digest.hex()[:16]}, which is not there")
         if found is None:
