@@ -86,7 +86,13 @@ class Foundry:
 
 def main() -> None:
     """Serves requests, one a line, until the test is gone."""
-    for module in ("evolve.launch", "evolve.materialise", "fitness.processes", "fitness.worker_process", "sklearn.datasets"):
+    for module in (
+        "evolve.launch",
+        "evolve.materialise",
+        "fitness.processes",
+        "fitness.worker_process",
+        "sklearn.datasets",
+    ):
         importlib.import_module(module)
     importlib.import_module("torch").set_num_threads(1)
     whole.config()
@@ -97,7 +103,8 @@ def main() -> None:
             answer = os.waitstatus_to_exitcode(status)
         else:
             answer = _fork(lambda task=Task(**request["start"]): _drive(task))  # type: ignore[misc]
-        print(json.dumps(answer), flush=True)
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
 
 
 def _fork(act: Callable[[], None]) -> int:

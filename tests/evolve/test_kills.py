@@ -21,7 +21,6 @@ from evolve.config import load_config
 from evolve.home import Home
 from evolve.launch import launch
 from evolve.tracker import NullTracker
-from population.lineage.payload import encode_commit
 from tests.evolve import whole
 from tests.evolve.foundry import Foundry, Task
 
