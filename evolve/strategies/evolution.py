@@ -120,4 +120,4 @@ def _comparable(fitness: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(-np.inf if np.isnan(value) else value for value in fitness)
 
 
-register(Search("openai_es", Evolution, EvolutionOptions))
+register(Search("openai_es", lambda options: Evolution(), EvolutionOptions, (EvolutionState,)))

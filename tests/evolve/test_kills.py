@@ -30,6 +30,10 @@ ES_SMALL = ("strategy.population=8", "stop.generations=5", "promote=null", "keyf
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "ga": (str(whole.DIGITS), (*whole.SMALL, "strategy.kind=ga")),
     "openai_es": (ES, ES_SMALL),
+    "steady": (
+        str(whole.DIGITS),
+        (*whole.SMALL, "strategy.kind=steady", "strategy.settings.batch=3", "strategy.settings.window=3"),
+    ),
 }
 
 
@@ -173,7 +177,7 @@ def _kill(kinds: list[str], kills: int, seed: int, root: Path, foundry: Foundry,
 def test_drivers_killed_at_random_moments_lose_nothing(
     tmp_path: Path, foundry: Foundry, scaled: Callable[[int], int], told: Callable[[str], None]
 ) -> None:
-    _kill(["ga", "openai_es"], scaled(3), 1, tmp_path, foundry, told)
+    _kill(["steady"], scaled(3), 1, tmp_path, foundry, told)
 
 
 @pytest.mark.slow
