@@ -73,10 +73,9 @@ class ArraySearch:
         self._sign = -1.0 if minimise else 1.0
         self._num_objectives = num_objectives
         search = strategies.get(kind)
-        self._strategy = search.make()
-        self._state = self._strategy.start(
-            _problem(search, operators, num_objectives, population, seed, start_std, exploration, options or {})
-        )
+        problem = _problem(search, operators, num_objectives, population, seed, start_std, exploration, options or {})
+        self._strategy = search.make(problem.options)
+        self._state = self._strategy.start(problem)
         self._rows: dict[int, bytes] = {}
         self._next_event = 0
         self._asked: tuple[Batch, Stack] | None = None

@@ -31,9 +31,9 @@ from evolve.events import (
 from evolve.plan import Plan, distil_settings, settings_value
 from evolve.recipe import Recipe, canonical_settings, individual_id
 from evolve.rows import blocks_row, campaign_row
-from evolve.state import Asked, State, Turn
+from evolve.state import Asked, Met, State, Turn
 from evolve.strategies import Batch, Proposal
-from evolve.telling import tell
+from evolve.telling import keyframe, tell
 from evolve.units import cut_batch
 from fitness.evaluator import UnitResult
 from population.lineage.records import Commit
@@ -53,12 +53,8 @@ def accept(plan: Plan, state: State, event: Event) -> Turn:
     if isinstance(event, UnitDone):
         return _going_on(_take_result(plan, state, event.result))
     if isinstance(event, Measured):
-        recorded = (
-            *state.recorded,
-            {"event": "measured", "entropies": {str(k): dict(v) for k, v in event.entropies.items()}},
-        )
         known = {**state.entropies, **event.entropies}
-        return _going_on(_submit_waiting(plan, replace(state, entropies=known, recorded=recorded)))
+        return _going_on(_submit_waiting(plan, replace(state, entropies=known)))
     if isinstance(event, Continued):
         return _going_on(_tell_oldest(plan, state))
     if isinstance(event, Clock):
@@ -84,7 +80,7 @@ def event_of(value: Mapping[str, Any]) -> Event | None:
 
 def outstanding(plan: Plan, state: State) -> tuple[Work, ...]:
     """Returns the work that a state still waits for: what a resumed campaign begins with."""
-    work: list[Work] = []
+    work: list[Work] = keyframe(state)
     for asked in state.asked:
         if asked.is_submitted:
             work.extend(Put(digest, data) for digest, data in asked.batch.objects.items())
@@ -104,17 +100,23 @@ def _fill(plan: Plan, state: State) -> Turn:
 
 
 def _submit_waiting(plan: Plan, state: State) -> Turn:
-    """Submits every batch that nothing holds back; asks for entropies that recipes must record first."""
+    """Submits the batches that nothing holds back, in order; asks for entropies that recipes must record first.
+
+    A batch waits for the ones asked before it, also where it has nothing to measure itself: which of two equal recipes is
+    the repeat would follow from the order of arrival otherwise.
+    """
     work: list[Work] = []
+    is_held = False
     for place, asked in enumerate(state.asked):
         if asked.is_submitted:
             continue
         missing = sorted(set(_to_measure(asked.batch)) - set(state.entropies))
+        is_held = is_held or bool(missing)
         if missing:
             work.append(Measure({event: state.digests[event] for event in missing}))
-            continue
-        state, submitted = _submit(plan, state, place)
-        work.extend(submitted)
+        if not is_held:
+            state, submitted = _submit(plan, state, place)
+            work.extend(submitted)
     return Turn(state, tuple(work))
 
 
@@ -149,7 +151,7 @@ def _with_entropies(state: State, proposal: Proposal) -> Proposal:
     return replace(proposal, settings=canonical_settings(values))
 
 
-def _repeats(plan: Plan, state: State, batch: Batch) -> tuple[dict[int, int], dict[bytes, int]]:
+def _repeats(plan: Plan, state: State, batch: Batch) -> tuple[dict[int, int], dict[bytes, Met]]:
     """Returns which births repeat a recipe met before (position -> event), and the recipes met by now."""
     met, repeats = dict(state.met), {}
     for position, proposal in enumerate(batch.proposals):
@@ -157,8 +159,8 @@ def _repeats(plan: Plan, state: State, batch: Batch) -> tuple[dict[int, int], di
             continue
         digest = recipe_of(plan, proposal).digest
         if digest in met:
-            repeats[position] = met[digest]
-        met.setdefault(digest, batch.first_event + position)
+            repeats[position] = met[digest].event
+        met.setdefault(digest, Met(batch.first_event + position, proposal.parents))
     return repeats, met
 
 

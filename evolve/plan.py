@@ -108,7 +108,7 @@ def make_plan(config: CampaignConfig, benchmark: Benchmark | None = None, sandbo
         species=graph.digest.hex(),
         benchmark=data,
         benchmark_name=f"{data.name}@{data.split_seed}:{data.digest_of_data.hex()[:16]}",
-        strategy=search.make(),
+        strategy=search.make(problem.options),
         problem=replace(problem, key=key),
         kernel=kernel,
         environment=environment(kernel),

@@ -6,7 +6,7 @@ Nouns: *pedigree* (an individual, its ancestors and their recipes, as the lineag
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,13 +29,26 @@ StoredRow = Callable[[bytes], bytes | None]
 
 @dataclass(frozen=True)
 class Record:
-    """One birth as the lineage holds it. scores: ``[T, M]`` on the split its batch was judged on."""
+    """One birth as the lineage holds it.
+
+    Attributes:
+        proposal: None where the row itself is kept in the store. fitness: the leading objective, signed, mean over tiers.
+        objects: bytes that the recipe reads, where they are known; the recorded scores of the lineage hold them too.
+    """
 
     event: int
     individual: str
-    proposal: Proposal
+    proposal: Proposal | None
     digest: bytes | None
     fitness: float
+    objects: Mapping[bytes, bytes] = field(default_factory=dict)
+
+    @property
+    def recipe(self) -> Proposal:
+        """How it was made. Raises NotFound where that is not known and its row is not in the store."""
+        if self.proposal is None:
+            raise NotFound(f"event {self.event} was kept in the store, and is not there any more")
+        return self.proposal
 
 
 @dataclass(frozen=True)
@@ -130,7 +143,7 @@ def _needed(
             rows[event] = row
             continue
         needed.add(event)
-        stack.extend(record.proposal.parents)
+        stack.extend(record.recipe.parents)
     return sorted(needed)
 
 
@@ -139,18 +152,18 @@ def _levels(records: Mapping[int, Record], order: Sequence[int]) -> list[list[in
     depth: dict[int, int] = {}
     levels: dict[int, list[int]] = {}
     for event in order:
-        above = [depth[parent] for parent in records[event].proposal.parents if parent in depth]
+        above = [depth[parent] for parent in records[event].recipe.parents if parent in depth]
         depth[event] = 1 + max(above, default=0)
         levels.setdefault(depth[event], []).append(event)
     return [levels[level] for level in sorted(levels)]
 
 
 def _make_level(plan: Plan, records: Mapping[int, Record], events: Sequence[int], rows: dict[int, bytes]) -> None:
-    proposals = tuple(records[event].proposal for event in events)
+    proposals = tuple(records[event].recipe for event in events)
     objects = {blake3(row).digest(): row for row in (rows[p] for proposal in proposals for p in proposal.parents)}
     digests = {parent: blake3(rows[parent]).digest() for proposal in proposals for parent in proposal.parents}
-    for proposal in proposals:
-        objects |= _inputs(plan, records, proposal)
+    for event in events:
+        objects |= records[event].objects or _inputs(plan, records, records[event].recipe)
     batch = Batch(0, proposals)
     tiers: list[Tiers] = [{"ultimate": {}}] * len(proposals)
     positions = range(len(proposals))
@@ -166,8 +179,8 @@ def _inputs(plan: Plan, records: Mapping[int, Record], proposal: Proposal) -> di
         return {}
     first = settings_value(proposal.settings)["first_event"]
     scores: list[float] = []
-    while first + len(scores) in records and records[first + len(scores)].proposal.operator == "perturb@1":
-        if records[first + len(scores)].proposal.parents != proposal.parents:
+    while first + len(scores) in records and records[first + len(scores)].recipe.operator == "perturb@1":
+        if records[first + len(scores)].recipe.parents != proposal.parents:
             break
         scores.append(records[first + len(scores)].fitness)
     data = np.array(scores, dtype="<f8").tobytes()
@@ -204,11 +217,11 @@ def _rebuild_in(home: Home, handle: str, commits: Sequence[Commit], event: int) 
     if records[event].digest is None:
         return _undecided("it was never materialised: its recipe failed, see the view `quarantine`")
     pedigree = _needed(records, [event], {}, None)
-    changed = [e for e in pedigree if _reads_changed_data(plan, records[e].proposal)]
+    changed = [e for e in pedigree if _reads_changed_data(plan, records[e].recipe)]
     if changed:
         return _undecided(f"the training rows that event {changed[0]} read are not the ones this machine has")
     recorded = str(begun["environment"])
-    is_portable = all(operators.get(records[e].proposal.operator).is_portable for e in pedigree)
+    is_portable = all(operators.get(records[e].recipe.operator).is_portable for e in pedigree)
     rebuilt = rebuild_rows(plan, records, [event])
     digest, wanted = rebuilt.digests[event], records[event].digest
     reason = ""

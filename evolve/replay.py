@@ -6,19 +6,20 @@ again, and the work that is outstanding).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
+from evolve import operators
 from evolve.campaign import accept, begin, event_of, outstanding
-from evolve.events import Continued, UnitDone
-from evolve.plan import Plan
-from evolve.rebuild import StoredRow, read_records, rebuild_rows
+from evolve.events import Continued, Measured, UnitDone
+from evolve.plan import Plan, settings_value
+from evolve.rebuild import Rebuilt, Record, StoredRow, read_records, rebuild_rows
 from evolve.state import State, Turn
-from evolve.strategies import Proposal
+from evolve.strategies import Batch, Proposal
 from evolve.units import Cut
 from fitness.evaluator import Evaluator, UnitResult
-from population.errors import EvolveError, LineageCorrupt
+from population.errors import EvolveError, LineageCorrupt, NotFound
 from population.lineage.records import Births, Commit
 
 
@@ -36,12 +37,29 @@ def resume(
     """
     state = replay(plan, read_commits())
     needed = sorted(state.digests)
-    rebuilt = rebuild_rows(plan, read_records(plan, read_commits()), needed, stored)
+    rebuilt = _rebuild(plan, state, needed, read_commits, stored)
     for event in needed:
         if rebuilt.digests[event] != state.digests[event]:
             raise EvolveError(f"event {event} was rebuilt to other bits than recorded: this environment differs")
         evaluator.put(rebuilt.digests[event], rebuilt.rows[event])
     return Turn(state, outstanding(plan, state))
+
+
+def _rebuild(
+    plan: Plan,
+    state: State,
+    needed: list[int],
+    read_commits: Callable[[], Iterable[Commit]],
+    stored: StoredRow | None,
+) -> Rebuilt:
+    """Returns the rows that are held: from the last keyframe on, or from the first birth where the store has it no more."""
+    records = {
+        event: Record(event, "", kin.proposal, kin.digest, np.nan, kin.objects) for event, kin in state.kin.items()
+    }
+    try:
+        return rebuild_rows(plan, records, needed, stored)
+    except NotFound:
+        return rebuild_rows(plan, read_records(plan, read_commits()), needed, stored)
 
 
 def replay(plan: Plan, commits: Iterable[Commit]) -> State:
@@ -69,6 +87,9 @@ def _feed(plan: Plan, state: State, births: Births) -> State:
         or len(asked.batch.proposals) != len(births.event)
     ):
         raise LineageCorrupt(f"replay: births from event {births.event[0]} are not what this config asks for next")
+    if not asked.is_submitted:
+        state = accept(plan, state, Measured(_entropies(asked.batch, births))).state
+        asked = state.asked[0]
     if not asked.cuts:
         return accept(plan, state, Continued()).state
     for cut in asked.cuts:
@@ -76,6 +97,15 @@ def _feed(plan: Plan, state: State, births: Births) -> State:
             _check(asked.batch.proposals[position], births, position)
         state = accept(plan, state, UnitDone(_recorded(births, cut))).state
     return state
+
+
+def _entropies(batch: Batch, births: Births) -> dict[int, Mapping[str, float]]:
+    """Returns what was measured of parents before a batch was judged: its recipes record it."""
+    found: dict[int, Mapping[str, float]] = {}
+    for proposal, settings in zip(batch.proposals, births.settings, strict=True):
+        if operators.get(proposal.operator).measures_parent:
+            found[proposal.parents[0]] = settings_value(settings).get("entropies", {})
+    return found
 
 
 def _check(proposal: Proposal, births: Births, position: int) -> None:

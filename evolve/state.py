@@ -1,6 +1,6 @@
 """The state of a campaign: a value that decides everything it does next.
 
-Nouns: *asked* (a batch that is not told yet), *state*, *turn* (what one event leads to).
+Nouns: *asked* (a batch that is not told yet), *kin* (how a row is made again), *state*, *turn* (what one event leads to).
 """
 
 from __future__ import annotations
@@ -9,12 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from evolve.events import Work
 from evolve.rows import FrontPoint, Tally
-from evolve.strategies import Batch
+from evolve.strategies import Batch, Proposal
 from evolve.units import Cut
 from fitness.evaluator import UnitResult
 from population.lineage.records import Commit
+
+#: Weights digest, scores ``[T, M]`` and skills ``[T, K]`` of one individual.
+Scored = tuple[bytes | None, npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,23 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Met:
+    """The birth that a recipe which draws nothing was first judged as, and the parents that it was made of."""
+
+    event: int
+    parents: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Kin:
+    """How a row is made again: its recipe, with the bytes that this reads beside parents; none where the store has it."""
+
+    digest: bytes
+    proposal: Proposal | None = None
+    objects: Mapping[bytes, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class State:
     """Everything that decides what a campaign does next; a value.
 
@@ -42,7 +65,9 @@ class State:
         phase: "search", "distil", "publish" or "done". strategy: the strategy's own state.
         asked: outstanding batches, oldest first.
         digests, widths: weights digest and live widths of every individual held; entropies: of measured parents.
-        met: digest of a recipe that draws nothing -> the event it was first judged as.
+        met: digest of a recipe that draws nothing -> its first birth; forgotten with the parents, who cannot come again.
+        keeping: events of the rows that the last commit asked to be kept in the store. kin: how every row that is held is
+            made again, of its parents, and those of theirs, up to rows that were kept.
         judged: scores of individuals that later ones may refer to (members, finalists, met recipes).
         best: signed objectives of the best member; stale: generations since it improved; barren: batches on end that held
             nothing but repeats.
@@ -57,8 +82,10 @@ class State:
     digests: Mapping[int, bytes] = field(default_factory=dict)
     widths: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     entropies: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
-    met: Mapping[bytes, int] = field(default_factory=dict)
-    judged: Mapping[int, tuple[Any, Any, Any]] = field(default_factory=dict)
+    met: Mapping[bytes, Met] = field(default_factory=dict)
+    keeping: tuple[int, ...] = ()
+    kin: Mapping[int, Kin] = field(default_factory=dict)
+    judged: Mapping[int, Scored] = field(default_factory=dict)
     evaluations: int = 0
     flops: float = 0.0
     seconds: float = 0.0

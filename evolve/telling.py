@@ -15,7 +15,7 @@ from evolve import operators
 from evolve.events import Keyframe, Retain, Work
 from evolve.plan import Plan, settings_value
 from evolve.rows import FrontPoint, Tally, births_of, generation_row, lifecycle_rows
-from evolve.state import Asked, State
+from evolve.state import Asked, Kin, Scored, State
 from evolve.strategies import Batch, Judged, Outcome
 from evolve.units import BatchResult, join_results
 from population.lineage.records import Commit
@@ -32,6 +32,7 @@ def tell(plan: Plan, state: State, done: Asked) -> tuple[State, Commit, list[Wor
     result = join_results(len(batch.proposals), shape, done.cuts, done.results)
     result = _refer(state, done, result)
     judged = _judged(plan, done, result)
+    generation = plan.strategy.generation(state.strategy)
     if done.phase == "search":
         strategy, outcome = plan.strategy.tell(state.strategy, batch, judged)
         state = replace(state, strategy=strategy)
@@ -39,10 +40,12 @@ def tell(plan: Plan, state: State, done: Asked) -> tuple[State, Commit, list[Wor
         outcome = _choose_champion(judged)
         if "active" in outcome.statuses:
             state = replace(state, champion=batch.first_event + outcome.statuses.index("active"))
-    state = _count(plan, state, done, result, judged)
+    has_advanced = plan.strategy.generation(state.strategy) > generation
+    state = _count(plan, state, done, result, judged, has_advanced)
     state = _decide_end(plan, state, done)
     births = births_of(plan, batch, result, outcome, judged, done.repeats, plan.strategy.generation(state.strategy))
-    state, work = _hold(plan, state, batch, result)
+    state = _forget(plan, _keep(state, batch, result), batch, result)
+    state, work = _hold(plan, state, is_keyframe=has_advanced and _ends_keyframe(plan, state, done))
     rows = {
         "generations": [generation_row(plan, state, len(batch.proposals))],
         "lifecycle": lifecycle_rows(plan, state.step, outcome),
@@ -88,7 +91,7 @@ def _choose_champion(judged: Judged) -> Outcome:
     return Outcome(tuple("active" if row == best else "archived" for row in range(len(judged.fitness))))
 
 
-def _count(plan: Plan, state: State, done: Asked, result: BatchResult, judged: Judged) -> State:
+def _count(plan: Plan, state: State, done: Asked, result: BatchResult, judged: Judged, has_advanced: bool) -> State:
     num_samples = len(plan.benchmark.rows(done.batch.split))
     parameters = plan.graph.bytes(plan.graph.symbols) // 4
     tally, spent = dict(state.tally), 0.0
@@ -105,7 +108,7 @@ def _count(plan: Plan, state: State, done: Asked, result: BatchResult, judged: J
     members = plan.strategy.members(state.strategy)
     leading = _signed_of(plan, state, done, judged, members[0]) if members else ()
     improved = bool(leading) and (not state.best or leading > state.best)
-    counts = done.batch.split == "validation" and done.phase == "search"
+    counts = done.batch.split == "validation" and done.phase == "search" and has_advanced
     return replace(
         state,
         tally=tally,
@@ -114,7 +117,7 @@ def _count(plan: Plan, state: State, done: Asked, result: BatchResult, judged: J
         evaluations=state.evaluations + len(done.batch.proposals) - len(done.repeats),
         quarantined=state.quarantined + sum(verdict != "ok" for verdict in result.verdicts),
         best=leading if improved else state.best,
-        stale=state.stale if not counts else 0 if improved else state.stale + 1,
+        stale=0 if improved else state.stale + counts,
         front=FrontPoint.extend(plan, state.front, done.batch, result, done.repeats),
     )
 
@@ -125,32 +128,62 @@ def _signed_of(plan: Plan, state: State, done: Asked, judged: Judged, event: int
     return state.best
 
 
-def _hold(plan: Plan, state: State, batch: Batch, result: BatchResult) -> tuple[State, list[Work]]:
-    """Holds the rows that may still be parents (members, outstanding parents, the champion), forgets the others."""
-    digests = dict(state.digests)
-    if batch.keep:
-        digests |= {event: d for event, d in zip(batch.events, result.digests, strict=True) if d is not None}
-    judged = dict(state.judged)
+def _keep(state: State, batch: Batch, result: BatchResult) -> State:
+    """Returns the state with the rows and scores of a batch; kin of what the last commit kept is forgotten: it is stored."""
+    kin = {event: Kin(state.kin[event].digest) for event in state.keeping} if state.keeping else dict(state.kin)
+    digests, judged = dict(state.digests), dict(state.judged)
     for position, event in enumerate(batch.events):
-        judged[event] = (result.digests[position], result.scores[position], result.skills[position])
+        digest = result.digests[position]
+        judged[event] = (digest, result.scores[position], result.skills[position])
+        if batch.keep and digest is not None:
+            proposal = batch.proposals[position]
+            digests[event] = digest
+            kin[event] = Kin(digest, proposal, {d: batch.objects[d] for d in proposal.inputs if d in batch.objects})
+    return replace(state, digests=digests, judged=judged, kin=kin, keeping=())
+
+
+def _forget(plan: Plan, state: State, batch: Batch, result: BatchResult) -> State:
+    """Returns the state with what may still be needed: members, outstanding parents, the champion, and what they refer to."""
     members = plan.strategy.members(state.strategy)
     needed = set(members) | {parent for asked in state.asked for p in asked.batch.proposals for parent in p.parents}
     needed |= {state.champion} if state.champion is not None else set()
-    pending = {event for asked in state.asked for event in asked.batch.events}
-    held = {event: digest for event, digest in digests.items() if event in needed}
-    is_keyframe = (
-        state.phase == "search" and batch.keep and plan.strategy.generation(state.strategy) % plan.config.keyframe == 0
-    )
-    work: list[Work] = [Keyframe(tuple(held[event] for event in members))] if is_keyframe else []
-    untold = [d for asked in state.asked for result in asked.results.values() for d in result.digests if d is not None]
-    referable = needed | set(state.met.values())
+    alive = needed | {event for asked in state.asked for event in asked.batch.events}
+    met = {digest: first for digest, first in state.met.items() if needed.issuperset(first.parents)}
+    referable = needed | {first.event for first in met.values()}
     return replace(
         state,
-        digests=held,
-        widths={event: w for event, w in state.widths.items() if event in needed | pending},
-        entropies={event: h for event, h in state.entropies.items() if event in needed},
-        judged={event: scores for event, scores in judged.items() if event in referable},
-    ), [*work, Retain((*held.values(), *untold))]
+        digests={event: digest for event, digest in state.digests.items() if event in needed},
+        widths={event: widths for event, widths in state.widths.items() if event in alive},
+        entropies={event: found for event, found in state.entropies.items() if event in needed},
+        met=met,
+        kin={event: kin for event, kin in state.kin.items() if event in needed or event not in batch.events},
+        judged={event: _own(entry, result) for event, entry in state.judged.items() if event in referable},
+    )
+
+
+def _own(entry: Scored, result: BatchResult) -> Scored:
+    """Returns scores that hold no array of a whole batch in memory, equal to these."""
+    digest, scores, skills = entry
+    return (digest, scores.copy(), skills.copy()) if scores.base is result.scores else entry
+
+
+def _ends_keyframe(plan: Plan, state: State, done: Asked) -> bool:
+    generation = plan.strategy.generation(state.strategy)
+    return state.phase == "search" and done.batch.keep and generation % plan.config.keyframe == 0
+
+
+def _hold(plan: Plan, state: State, *, is_keyframe: bool) -> tuple[State, list[Work]]:
+    """Returns the work that holds the rows that may still be parents, and forgets the others."""
+    if is_keyframe:
+        state = replace(state, keeping=tuple(state.digests))
+    untold = [d for asked in state.asked for result in asked.results.values() for d in result.digests if d is not None]
+    held = Retain((*state.digests.values(), *untold))
+    return state, [*keyframe(state), held]
+
+
+def keyframe(state: State) -> list[Work]:
+    """Returns the work that keeps the rows of a keyframe; it is asked for again where a resume begins after one."""
+    return [Keyframe(tuple(state.digests[event] for event in state.keeping))] if state.keeping else []
 
 
 def _stop_reason(plan: Plan, state: State) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from evolve.strategies import evolution as _evolution
 from evolve.strategies import genetic as _genetic
+from evolve.strategies import steady as _steady
 from evolve.strategies.protocol import Batch, Judged, Outcome, Problem, Proposal, Strategy
 from evolve.strategies.registry import Search, get, kinds, register
 
 __all__ = ["Batch", "Judged", "Outcome", "Problem", "Proposal", "Search", "Strategy", "get", "kinds", "register"]
 
-_SHIPPED = (_evolution, _genetic)
+_SHIPPED = (_evolution, _genetic, _steady)

@@ -119,4 +119,4 @@ class Evolution:
         return {}
 
 
-register(Search("openai_es", Evolution, EvolutionOptions))
+register(Search("openai_es", lambda options: Evolution(), EvolutionOptions, (EvolutionState,)))

@@ -89,31 +89,10 @@ class Genetic:
             return state, Batch(
                 first_event, tuple(first_proposals(state.problem, first_event, state.problem.population))
             )
-        return state, Batch(first_event, tuple(self._children(state, state.members, first_event)))
-
-    def _children(self, state: GeneticState, members: Members, first_event: int) -> list[Proposal]:
         problem = state.problem
         count = problem.population if self.several else max(1, problem.population - problem.options.elites)
-        choice = derive_seed(problem.key, first_event, 0, "operators")
-        operators = [get(name) for name in state.credit.choose(choice, stream_of("choice"), count)]
-        needed = sum(operator.num_parents for operator in operators)
-        picked = self._parents(problem, members, needed, derive_seed(problem.key, first_event, 1, "parents"))
-        proposals = []
-        for index, operator in enumerate(operators):
-            parents = tuple(int(members.event[picked.pop()]) for _ in range(operator.num_parents))
-            seed = derive_seed(problem.key, first_event + index, 0, operator.key) if operator.draws else 0
-            inputs = (problem.train_digest,) if operator.reads_training else ()
-            roles = ("parent", *("mate",) * (len(parents) - 1))
-            proposals.append(Proposal(operator.key, parents, roles, seed, problem.settings[operator.key], inputs))
-        return proposals
-
-    def _parents(self, problem: Problem, members: Members, count: int, seed: int) -> list[int]:
-        if problem.options.parents == "lexicase":
-            return lexicase(members.skills, count, seed)
-        if not self.several:
-            return tournament(members.fitness, count, problem.options.tournament, seed)
-        order = np.argsort(nsga2(members.fitness, len(members.event)))
-        return tournament(-order[:, None].astype(np.float64), count, problem.options.tournament, seed)
+        born = children(problem, state.credit, state.members, first_event, count, several=self.several)
+        return state, Batch(first_event, tuple(born))
 
     def tell(self, state: GeneticState, batch: Batch, judged: Judged) -> tuple[GeneticState, Outcome]:
         """Returns the next generation: members and viable children compete, or elites and children follow."""
@@ -132,7 +111,7 @@ class Genetic:
         kept = self._survivors(state.problem, pool, members)
         staying = set(kept.event.tolist())
         fates = zip(batch.events, viable, usable, strict=True)
-        statuses = tuple(_status(event in staying, bool(fine), bool(ok)) for event, fine, ok in fates)
+        statuses = tuple(status_of(event in staying, bool(fine), bool(ok)) for event, fine, ok in fates)
         left = tuple(event for event in members.event.tolist() if event not in staying)
         credit = state.credit.updated(earned(state.problem, members, batch, judged))
         return GeneticState(state.problem, kept, credit, state.num_generations + 1), Outcome(statuses, left)
@@ -169,6 +148,33 @@ class Genetic:
     def shares(self, state: GeneticState) -> Mapping[str, float]:
         """Returns the probability of each operator."""
         return dict(zip(state.credit.names, state.credit.shares(), strict=True))
+
+
+def children(
+    problem: Problem, credit: Credit, members: Members, first_event: int, count: int, *, several: bool
+) -> list[Proposal]:
+    """Returns recipes of so many children; operators are drawn by credit, parents by fitness or by rank (``several``)."""
+    choice = derive_seed(problem.key, first_event, 0, "operators")
+    operators = [get(name) for name in credit.choose(choice, stream_of("choice"), count)]
+    needed = sum(operator.num_parents for operator in operators)
+    picked = _pick(problem, members, needed, derive_seed(problem.key, first_event, 1, "parents"), several)
+    proposals = []
+    for index, operator in enumerate(operators):
+        parents = tuple(int(members.event[picked.pop()]) for _ in range(operator.num_parents))
+        seed = derive_seed(problem.key, first_event + index, 0, operator.key) if operator.draws else 0
+        inputs = (problem.train_digest,) if operator.reads_training else ()
+        roles = ("parent", *("mate",) * (len(parents) - 1))
+        proposals.append(Proposal(operator.key, parents, roles, seed, problem.settings[operator.key], inputs))
+    return proposals
+
+
+def _pick(problem: Problem, members: Members, count: int, seed: int, several: bool) -> list[int]:
+    if problem.options.parents == "lexicase":
+        return lexicase(members.skills, count, seed)
+    if not several:
+        return tournament(members.fitness, count, problem.options.tournament, seed)
+    order = np.argsort(nsga2(members.fitness, len(members.event)))
+    return tournament(-order[:, None].astype(np.float64), count, problem.options.tournament, seed)
 
 
 def first_proposals(problem: Problem, first_event: int, count: int) -> list[Proposal]:
@@ -211,11 +217,13 @@ def _best_parent(members: Members, batch: Batch, column: int) -> npt.NDArray[np.
     return np.array([max(values[rows[parent]] for parent in proposal.parents) for proposal in batch.proposals])
 
 
-def _status(stays: bool, viable: bool, usable: bool) -> str:
+def status_of(stays: bool, viable: bool, usable: bool) -> str:
+    """Returns what became of a birth, as outcomes name it."""
     if stays:
         return "active"
     return "not_viable" if usable and not viable else "archived"
 
 
-register(Search("ga", lambda: Genetic(several=False), GeneticOptions))
-register(Search("nsga2", lambda: Genetic(several=True), GeneticOptions))
+STATES = (GeneticState, Members, Credit)
+register(Search("ga", lambda options: Genetic(several=False), GeneticOptions, STATES))
+register(Search("nsga2", lambda options: Genetic(several=True), GeneticOptions, STATES))

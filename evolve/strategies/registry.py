@@ -22,11 +22,15 @@ ENTRY_POINTS = "evolve.strategies"
 
 @dataclass(frozen=True)
 class Search:
-    """One kind of strategy: how it is made, and the model of its options."""
+    """One kind of strategy: how it is made of its options, their model, and the dataclasses that its states consist of.
+
+    A campaign whose strategy names no ``states`` has no checkpoints: it is resumed by a replay from its first birth.
+    """
 
     kind: str
-    make: Callable[[], Strategy[Any]]
+    make: Callable[[Any], Strategy[Any]]
     options: type[Settings]
+    states: tuple[type, ...] = ()
 
 
 _searches: dict[str, Search] = {}

@@ -24,6 +24,7 @@ from tests.evolve.toy_strategies import ToyArchive, ToySteadyState
 KINDS = {
     "ga": {"strategy": {"kind": "ga", "population": 10}},
     "nsga2": {},
+    "steady": {"strategy": {"kind": "steady", "population": 10, "settings": {"batch": 3, "window": 3}}},
     "openai_es": {
         "strategy": {"kind": "openai_es", "population": 8},
         "tiers": {"fractions": {"lite": 0.5, "ultimate": 1.0}, "trained": "search"},

@@ -16,14 +16,18 @@ from population.errors import NotFound
 from tests.evolve.toy_strategies import ToyArchive, ToySteadyState
 
 TOYS = {
-    "toy_archive": Search("toy_archive", ToyArchive, GeneticOptions),
-    "toy_steady_state": Search("toy_steady_state", ToySteadyState, GeneticOptions),
+    "toy_archive": Search("toy_archive", lambda options: ToyArchive(), GeneticOptions),
+    "toy_steady_state": Search("toy_steady_state", lambda options: ToySteadyState(), GeneticOptions),
 }
 KINDS = [*strategies.kinds(), *TOYS]
 
 
 def _search(kind: str) -> Search:
     return TOYS[kind] if kind in TOYS else strategies.get(kind)
+
+
+def _made(kind: str) -> Any:
+    return _search(kind).make(_search(kind).options())
 
 
 def _problem(kind: str, seed: int = 0) -> Problem:
@@ -56,7 +60,7 @@ def _judge(batch: Batch, failing: frozenset[int] = frozenset()) -> Judged:
 def _play(
     kind: str, rounds: int, seed: int = 0, failing: frozenset[int] = frozenset()
 ) -> tuple[Any, Any, list[Batch], list[Any]]:
-    strategy = _search(kind).make()
+    strategy = _made(kind)
     state, next_event, asked, batches, outcomes = strategy.start(_problem(kind, seed)), 0, [], [], []
     for _ in range(rounds):
         while len(asked) < strategy.window:
@@ -82,7 +86,7 @@ def test_another_key_gives_other_recipes(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_asking_and_telling_change_neither_state_nor_arguments(kind: str) -> None:
-    strategy = _search(kind).make()
+    strategy = _made(kind)
     state = strategy.start(_problem(kind))
     state, batch = strategy.ask(state, 0)
     again, _ = strategy.tell(state, batch, _judge(batch))
@@ -94,7 +98,7 @@ def test_asking_and_telling_change_neither_state_nor_arguments(kind: str) -> Non
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_parents_are_members_or_were_when_asked(kind: str) -> None:
-    strategy = _search(kind).make()
+    strategy = _made(kind)
     state, next_event = strategy.start(_problem(kind)), 0
     for _ in range(6):
         members = set(strategy.members(state))
@@ -124,9 +128,9 @@ def test_candidates_that_failed_never_become_members(kind: str) -> None:
         assert not set(strategy.members(state)) & failing
 
 
-@pytest.mark.parametrize("kind", ["ga", "nsga2"])
+@pytest.mark.parametrize("kind", ["ga", "nsga2", "steady"])
 def test_the_best_member_never_gets_worse(kind: str) -> None:
-    strategy = _search(kind).make()
+    strategy = _made(kind)
     state, next_event, best = strategy.start(_problem(kind)), 0, -1.0
     for _ in range(8):
         state, batch = strategy.ask(state, next_event)
@@ -138,7 +142,7 @@ def test_the_best_member_never_gets_worse(kind: str) -> None:
 
 
 def test_a_child_below_its_margin_is_not_viable_and_its_parent_stays() -> None:
-    strategy = strategies.get("ga").make()
+    strategy = _made("ga")
     state = strategy.start(_problem("ga"))
     state, batch = strategy.ask(state, 0)
     even = Judged(np.full((12, 2), 0.5), np.zeros((12, 1)), np.zeros(12, dtype=np.bool_))
