@@ -24,7 +24,6 @@ from evolve.config import check_config
 from evolve.home import Home
 from evolve.plan import Plan, make_plan
 from evolve.shell import Interrupted
-from evolve.strategies import Strategy
 from evolve.tracker import NullTracker
 from fitness.evaluator import UnitResult, WorkUnit
 from fitness.worker import failed_result
@@ -33,7 +32,6 @@ from population.errors import EvaluatorFailed, Locked, StorageError
 from population.files import FileSystem, LocalFiles
 from population.lineage.records import Commit
 from population.lineage.writer import LineageWriter
-from tests.evolve.toy_strategies import ToySteadyState
 from tests.simulation.disk import Disk
 from tests.simulation.oracle import Doom, Oracle
 from tests.simulation.workers import SimulatedEvaluator
@@ -71,9 +69,8 @@ KINDS: dict[str, dict[str, Any]] = {
         "objectives": ["cross_entropy"],
         "operators": {},
     },
-    "steady state": {"operators": {"gaussian": {}}, "stop": {"generations": 6}, "keyframe": 3},
+    "steady": {"strategy": {"kind": "steady", "population": 5, "settings": {"batch": 2, "window": 3}}, "stop": {"generations": 2}},
 }
-TOYS: dict[str, Strategy[Any]] = {"steady state": ToySteadyState()}
 
 
 @dataclass(frozen=True)
@@ -90,8 +87,7 @@ class Outcome:
 def plan_of(kind: str) -> Plan:
     """Returns the plan of a kind; its tiles are narrow, so that a batch is several units."""
     plan = make_plan(check_config({**BASE, **KINDS[kind]}), sandbox_level="none")
-    plan = replace(plan, kernel=replace(plan.kernel, candidates=2))
-    return replace(plan, strategy=TOYS.get(kind, plan.strategy))
+    return replace(plan, kernel=replace(plan.kernel, candidates=2))
 
 
 @cache
