@@ -46,6 +46,8 @@ class State:
         judged: scores of individuals that later ones may refer to (members, finalists, met recipes).
         best: signed objectives of the best member; stale: generations since it improved; barren: batches on end that held
             nothing but repeats.
+        limits: "evaluations" and "generations" that a finished campaign was asked to go on to; they stand in the place of the
+            config's stop rules.
     """
 
     strategy: Any
@@ -72,6 +74,7 @@ class State:
     reason: str = ""
     champion: int | None = None
     block: str | None = None
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

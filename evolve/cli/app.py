@@ -13,6 +13,7 @@ from evolve.cli.doctor import doctor
 from evolve.cli.heads import heads, promote, rollback
 from evolve.cli.helptext import help_of, kept
 from evolve.cli.infer import infer
+from evolve.cli.life import pause, stop
 from evolve.cli.lineage import lineage, rebuild
 from evolve.cli.query import query
 from evolve.cli.run import resume, run
@@ -66,7 +67,7 @@ def _program(
     del version
 
 
-for command in (run, resume, status, query, lineage, rebuild, promote, rollback, heads, infer, ui, doctor):
+for command in (run, resume, pause, stop, status, query, lineage, rebuild, promote, rollback, heads, infer, ui, doctor):
     app.command(help=help_of(command))(command)
 app.add_typer(blocks.app, name="blocks")
 

@@ -17,7 +17,7 @@ import pytest
 from evolve import launch as launching
 from evolve.home import Home
 from evolve.outcome import Progress
-from evolve.shell import Interrupted
+from evolve.control import Interrupted
 from fitness.inprocess import InProcessEvaluator
 from population.files import LocalFiles
 from population.lineage.records import Commit
