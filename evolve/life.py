@@ -81,4 +81,6 @@ def continue_inexactly(plan: Plan, state: State, event: ContinuedInexactly) -> T
     incident = {"kind": "continued_inexactly", "environment": event.environment, "rows_with_other_bits": len(digests)}
     row = {**campaign_row(plan, "running"), "environment": event.environment}
     commit = Commit(state.step, (), (value,), {"campaigns": [row]}, (incident,))
-    return Turn(replace(state, digests={**state.digests, **event.digests}, step=state.step + 1), (), (commit,))
+    digests_here = {**state.digests, **event.digests}
+    fresh = replace(state, digests=digests_here, num_inexact=state.num_inexact + 1, step=state.step + 1)
+    return Turn(fresh, (), (commit,))

@@ -84,6 +84,7 @@ def summary_of(plan: Plan, state: State, campaign: str, lineage: str, seconds: f
         "campaign_key": plan.key.hex(),
         "reason": state.reason,
         "extended": dict(state.limits),
+        "inexact": state.num_inexact,
         "seconds": seconds,
         "flops": state.flops,
         "quarantined": state.quarantined,
