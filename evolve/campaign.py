@@ -17,8 +17,11 @@ from evolve.events import (
     Clock,
     Continue,
     Continued,
+    ContinuedInexactly,
     Event,
+    Extended,
     Judge,
+    Marked,
     Measure,
     Measured,
     Publish,
@@ -28,6 +31,7 @@ from evolve.events import (
     UnitDone,
     Work,
 )
+from evolve.life import continue_inexactly, life_event_of, mark, reopened
 from evolve.plan import Plan, distil_settings, settings_value
 from evolve.recipe import Recipe, canonical_settings, individual_id
 from evolve.rows import blocks_row, campaign_row
@@ -61,6 +65,14 @@ def accept(plan: Plan, state: State, event: Event) -> Turn:
         return Turn(replace(state, seconds=max(state.seconds, event.seconds)))
     if isinstance(event, Published):
         return _finish(plan, state, event)
+    if isinstance(event, Marked):
+        return mark(plan, state, event)
+    if isinstance(event, ContinuedInexactly):
+        return continue_inexactly(plan, state, event)
+    if isinstance(event, Extended):
+        opened = reopened(plan, state, event)
+        turn = _fill(plan, opened.state)
+        return _going_on(Turn(turn.state, (*opened.work, *turn.work), opened.commits))
     assert isinstance(event, Stop)
     return Turn(replace(state, reason=state.reason or event.reason))
 
@@ -75,7 +87,7 @@ def event_of(value: Mapping[str, Any]) -> Event | None:
         return Stop(value["reason"])
     if value["event"] == "published":
         return Published(value["champion"], value["block"], value["size_bytes"])
-    return None
+    return life_event_of(value)
 
 
 def outstanding(plan: Plan, state: State) -> tuple[Work, ...]:

@@ -53,7 +53,33 @@ class Continued:
     """Nothing is waited for: the oldest batch is complete (one of repeats alone is so at once) and may be told."""
 
 
-Event = UnitDone | Measured | Clock | Stop | Published | Continued
+@dataclass(frozen=True)
+class Marked:
+    """The campaign's state is to be recorded: "paused", "stopped" or "failed" by a driver that ends, "running" by one that
+    goes on. It changes nothing of what happens next."""
+
+    state: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Extended:
+    """Somebody asked a finished campaign to go on for so many more evaluations, or generations."""
+
+    evaluations: int | None = None
+    generations: int | None = None
+
+
+@dataclass(frozen=True)
+class ContinuedInexactly:
+    """Somebody allowed the campaign to go on in another environment. digests: rows that are held and came out with other
+    bits there, by event."""
+
+    environment: str
+    digests: Mapping[int, bytes]
+
+
+Event = UnitDone | Measured | Clock | Stop | Published | Continued | Marked | Extended | ContinuedInexactly
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ VERSION_FILE = "VERSION"
 CONFIG_FILE = "config.yaml"
 SUMMARY_FILE = "summary.json"
 LOCK_FILE = "lineage.lock"
+#: States that a driver records of a campaign before it leaves it unfinished.
+LEFT = ("paused", "stopped", "failed")
 
 _REFUSALS = {
     errno.ENOSPC: "the disk is full: free some space, or choose another --home",
@@ -204,11 +206,32 @@ class Home:
         self.files.write_atomic(self.campaign_dir(handle) / SUMMARY_FILE, data, mode=0o644, replace=True)
 
     def state_of(self, handle: str) -> str:
-        """Returns "running", "interrupted", or the state that the campaign ended with."""
-        if self._is_being_written(handle):
+        """Returns "running", the state that the campaign ended with, or how its driver left it: "paused", "stopped", "failed",
+        or "interrupted" where that is not recorded (Ctrl-C, a kill, a machine that went down)."""
+        if self.is_running(handle):
             return "running"
         summary = self.summary_of(handle)
-        return str(summary.get("state", "done")) if summary else "interrupted"
+        if summary is not None:
+            return str(summary.get("state", "done"))
+        recorded = self.recorded_state(handle)
+        return recorded if recorded in LEFT else "interrupted"
+
+    def recorded_state(self, handle: str) -> str | None:
+        """Returns the state that the newest row of ``campaigns`` names; None where the campaign has none."""
+        from population.lineage.segments import read_table, verified_bytes
+
+        reader = self.lineage_reader()
+        try:
+            snapshot = reader.snapshot(handle)
+        except NotFound:
+            return None
+        rows = snapshot.tail.tables.get("campaigns")
+        if rows is None or not rows.num_rows:
+            sealed = [segment for segment in snapshot.manifest.segments if segment.table == "campaigns"]
+            if not sealed:
+                return None
+            rows = read_table(verified_bytes(self.files, self.root, handle, sealed[-1]), "campaigns")
+        return str(rows["state"][-1].as_py())
 
     def new_handle(self, name: str) -> str:
         """Returns a handle nobody had in this home ("digits", then "digits-2"), and makes its folder, so nobody else gets it."""
@@ -228,7 +251,8 @@ class Home:
                 return False
         return True
 
-    def _is_being_written(self, handle: str) -> bool:
+    def is_running(self, handle: str) -> bool:
+        """Returns whether a driver holds the campaign's lock just now."""
         from population.errors import Locked
 
         path = self.campaign_dir(handle) / LOCK_FILE

@@ -8,16 +8,22 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from evolve.campaign import begin
+from evolve.campaign import accept, begin
 from evolve.config import CampaignConfig
+from evolve.control import Desk, Interrupted
+from evolve.events import Extended, Marked
 from evolve.home import CONFIG_FILE, SUMMARY_FILE, Home
+from evolve.inexact import recorded_environment, refusal, resume_inexactly
+from evolve.life import mark_commit
 from evolve.outcome import Progress, progress_of, summary_of
+from evolve.patience import DiskFull, Patience, PatientShelf, is_full, keep_reserve, release_reserve
 from evolve.plan import Plan, make_plan
 from evolve.publish import StoreShelf
 from evolve.replay import resume
@@ -27,12 +33,36 @@ from evolve.tracker import Tracker
 from evolve.workers import make_evaluator
 from fitness.evaluator import Evaluator
 from population.clock import Clock, SystemClock
-from population.errors import ConfigError, EvolveError
+from population.errors import EvolveError, Locked, NotFound, StorageError
 from population.lineage.records import Commit
 from population.lineage.writer import LineageWriter
 
+#: States of campaigns that the same command goes on with, unless they have come to an end.
+UNFINISHED = ("running", "interrupted", "paused", "stopped", "failed")
+LOCK_TRIES = 5
+LOCK_RETRY_S = 0.1
 TIMED_TABLES = {"campaigns": "started"}
 HANDLED_TABLES = ("campaigns", "generations", "lifecycle", "blocks")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a launch works with, beside its plan."""
+
+    home: Home
+    handle: str
+    progress: Callable[[Progress], None]
+    tracker: Tracker
+    interrupted: threading.Event
+    clock: Clock
+    extension: Extended | None
+    inexactly: bool
+    disk_wait_s: float | None
+    say: Callable[[str], None]
+
+    @property
+    def folder(self) -> Path:
+        return self.home.campaign_dir(self.handle)
 
 
 def launch(
@@ -45,84 +75,174 @@ def launch(
     tracker: Tracker,
     interrupted: threading.Event,
     clock: Clock | None = None,
+    extension: Extended | None = None,
+    inexactly: bool = False,
+    disk_wait_s: float | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Returns the summary of a campaign, computed now or found done in this home.
 
     Args:
         again: compute it even where it is done, and compare the hashes.
         handle: go on with this campaign of the home, whatever others have the same key.
+        extension: so much more of a finished campaign; ``handle`` names it.
+        inexactly: go on also where the environment is not the one it was begun in.
+        disk_wait_s: how long to wait for space on a full disk before the campaign is paused; None: not at all, and a full
+            disk is an error like any other. say: tells a person about it.
 
     Raises:
         Interrupted: asked to end; the lineage is whole, and launching again goes on.
-        ConfigError, InvalidGraph: the config does not fit; nothing was computed.
-        Locked: another process runs this campaign.
+        ConfigError, InvalidGraph: the config does not fit, or the environment; nothing was computed.
+        InputError: an extension of a campaign that is not finished.
+        Locked: another process runs this campaign. DiskFull: and the campaign is paused.
     """
     plan = make_plan(config)
     known = dict(home.campaign_by_key(plan.key.hex()))
     done = [name for name, state in known.items() if state == "done"]
     wanted = handle if handle is not None else done[0] if done and not again else None
-    if wanted in done:
+    if wanted in done and extension is None:
         return {**_required_summary(home, str(wanted)), "already_done": True, "again": None}
-    unfinished = [name for name, state in known.items() if state in ("interrupted", "running")]
+    unfinished = [name for name, state in known.items() if state in UNFINISHED and home.summary_of(name) is None]
     if wanted is None:
         wanted = unfinished[0] if unfinished and not again else _begin_folder(home, config)
-    earlier = next((name for name in done if name != wanted), None)
-    return _run(plan, home, wanted, earlier, progress, tracker, interrupted, clock or SystemClock())
+    earlier = next(
+        (name for name in done if name != wanted and not _required_summary(home, name).get("extended")), None
+    )
+    clock = clock or SystemClock()
+    job = _Job(home, wanted, progress, tracker, interrupted, clock, extension, inexactly, disk_wait_s, say)
+    return _run(plan, job, earlier)
 
 
-def _run(
-    plan: Plan,
-    home: Home,
-    handle: str,
-    earlier: str | None,
-    progress: Callable[[Progress], None],
-    tracker: Tracker,
-    interrupted: threading.Event,
-    clock: Clock,
-) -> dict[str, Any]:
-    began = clock.monotonic()
-    with LineageWriter(home.files, home.root, handle, clock) as writer:
-        evaluator = make_evaluator(plan)
+def _run(plan: Plan, job: _Job, earlier: str | None) -> dict[str, Any]:
+    began = job.clock.monotonic()
+    desk = Desk(job.home.files, job.folder)
+    with _open_writer(job) as writer:
+        token = desk.sit_down()
+        patience = Patience(job.disk_wait_s or 0.0, job.clock, job.say, job.interrupted, lambda: desk.wish(token))
         try:
-            plan = replace(plan, sandbox_level=evaluator.sandbox_level)
-            tracker.begin(handle, plan.config.model_dump(mode="json"), {"campaign_key": plan.key.hex()})
-            shelf = StoreShelf(plan, home.block_store())
-            turn = _first_turn(plan, home, handle, writer, evaluator, shelf)
-            hands = Hands(
-                evaluator,
-                lambda commit: writer.commit(_signed_off(commit, handle, clock)),
-                shelf,
-                clock,
-                _observer(plan, progress, tracker, clock, began),
-                interrupted,
-            )
-            state = drive(plan, turn, hands)
+            state = _drive(plan, job, writer, patience, began)
         finally:
-            evaluator.close()
+            desk.leave()
+        is_sealed = _try_to_seal(writer, job)
+    if not is_sealed:
+        patience(lambda: _seal(job))
+    seconds = job.clock.monotonic() - began
+    if job.disk_wait_s is None:
+        return _conclude(plan, job, earlier, state, seconds)
+    summary = patience(lambda: _conclude(plan, job, earlier, state, seconds))
+    release_reserve(job.home.files, job.folder)
+    return summary
+
+
+def _open_writer(job: _Job) -> LineageWriter:
+    """Returns the writer of a campaign's log; who only looks whether somebody drives holds the lock for a moment too."""
+    for _ in range(LOCK_TRIES):
+        with suppress(Locked):
+            return LineageWriter(job.home.files, job.home.root, job.handle, job.clock)
+        job.interrupted.wait(LOCK_RETRY_S)
+    return LineageWriter(job.home.files, job.home.root, job.handle, job.clock)
+
+
+def _drive(plan: Plan, job: _Job, writer: LineageWriter, patience: Patience, began: float) -> State:
+    """Returns the final state; a campaign that cannot go on is marked as failed, or paused where the disk is full."""
+    evaluator = make_evaluator(plan)
+    try:
+        plan = replace(plan, sandbox_level=evaluator.sandbox_level)
+        job.tracker.begin(job.handle, plan.config.model_dump(mode="json"), {"campaign_key": plan.key.hex()})
+        shelf = StoreShelf(plan, job.home.block_store())
+        turn = _first_turn(plan, job, writer, evaluator, shelf)
+        hands = _hands(plan, job, writer, evaluator, shelf, patience, began)
+        try:
+            return drive(plan, turn, hands)
+        except DiskFull as error:
+            release_reserve(job.home.files, job.folder)
+            _try_to_mark(plan, job, writer, Marked("paused", str(error)))
+            raise DiskFull(f"campaign {job.handle!r} is paused: {error}, then resume it") from error
+        except (Interrupted, StorageError):
+            raise  # recorded already; or nothing more is asked of such a disk
+        except Exception as error:
+            _try_to_mark(plan, job, writer, Marked("failed", f"{type(error).__name__}: {error}"[:500]))
+            raise
+    finally:
+        evaluator.close()
+
+
+def _hands(
+    plan: Plan,
+    job: _Job,
+    writer: LineageWriter,
+    evaluator: Evaluator,
+    shelf: StoreShelf,
+    patience: Patience,
+    began: float,
+) -> Hands:
+    def commit(commit: Commit) -> None:
+        writer.commit(_signed_off(commit, job.handle, job.clock))
+
+    observe = _observer(plan, job.progress, job.tracker, job.clock, began)
+    if job.disk_wait_s is None:
+        return Hands(evaluator, commit, shelf, job.clock, observe, job.interrupted, patience.wish)
+    keep_reserve(job.home.files, job.folder)
+    patient = PatientShelf(shelf, patience)
+    return Hands(
+        evaluator,
+        lambda found: patience(lambda: commit(found)),
+        patient,
+        job.clock,
+        observe,
+        job.interrupted,
+        patience.wish,
+    )
+
+
+def _try_to_mark(plan: Plan, job: _Job, writer: LineageWriter, event: Marked) -> None:
+    """Records what became of the campaign, where its log can still be written; the error that led here matters more."""
+    with suppress(StorageError, ValueError):
+        writer.commit(_signed_off(mark_commit(plan, writer.next_step, event), job.handle, job.clock))
+
+
+def _try_to_seal(writer: LineageWriter, job: _Job) -> bool:
+    try:
         writer.seal()
-    seconds = clock.monotonic() - began
-    return _conclude(plan, home, handle, earlier, state, seconds, tracker)
+    except StorageError as error:
+        if job.disk_wait_s is None or not is_full(error):
+            raise
+        return False
+    return True
 
 
-def _first_turn(
-    plan: Plan, home: Home, handle: str, writer: LineageWriter, evaluator: Evaluator, shelf: StoreShelf
-) -> Turn:
+def _seal(job: _Job) -> None:
+    with _open_writer(job) as writer:  # a writer that failed while sealing cannot be used again
+        writer.seal()
+
+
+def _first_turn(plan: Plan, job: _Job, writer: LineageWriter, evaluator: Evaluator, shelf: StoreShelf) -> Turn:
     """Returns the first turn of a new campaign, or the one that goes on after the last commit."""
     if writer.next_step == 0:
         return begin(plan)
-    _check_environment(plan, home, handle)
-    reader = home.lineage_reader()
-    return resume(plan, lambda: reader.commits(handle), evaluator, shelf.stored_row)
+    reader = job.home.lineage_reader()
+    recorded = recorded_environment(reader.commits(job.handle))
+    is_here = recorded == plan.environment
+    if not is_here and not job.inexactly:
+        raise refusal(job.handle, recorded, plan.environment)
+    if is_here:
+        turn = resume(plan, lambda: reader.commits(job.handle), evaluator, shelf.stored_row)
+    else:
+        turn = resume_inexactly(plan, lambda: reader.commits(job.handle), evaluator, shelf)
+    return _going_on(plan, job, turn)
 
 
-def _check_environment(plan: Plan, home: Home, handle: str) -> None:
-    first = next(iter(home.lineage_reader().commits(handle)))
-    recorded = first.rows["campaigns"][0]["environment"]
-    if recorded != plan.environment:
-        raise ConfigError(
-            f"campaign {handle!r} was begun in another environment, so its bits cannot be continued here. "
-            f"Recorded: {recorded}; here: {plan.environment}. Start it anew with --again"
-        )
+def _going_on(plan: Plan, job: _Job, turn: Turn) -> Turn:
+    """Returns the turn with the commit that says that the campaign runs again, where its lineage says otherwise."""
+    if job.extension is not None:
+        extended = accept(plan, turn.state, job.extension)
+        with suppress(NotFound):
+            job.home.files.remove(job.folder / SUMMARY_FILE)  # it ends anew, and says so then
+        return Turn(extended.state, (*turn.work, *extended.work), (*turn.commits, *extended.commits))
+    if turn.commits or turn.state.phase == "done" or job.home.recorded_state(job.handle) == "running":
+        return turn
+    marked = accept(plan, turn.state, Marked("running"))
+    return Turn(marked.state, turn.work, marked.commits)
 
 
 def _signed_off(commit: Commit, handle: str, clock: Clock) -> Commit:
@@ -159,9 +279,8 @@ def _observer(
     return observe
 
 
-def _conclude(
-    plan: Plan, home: Home, handle: str, earlier: str | None, state: State, seconds: float, tracker: Tracker
-) -> dict[str, Any]:
+def _conclude(plan: Plan, job: _Job, earlier: str | None, state: State, seconds: float) -> dict[str, Any]:
+    home, handle = job.home, job.handle
     summary = summary_of(plan, state, handle, home.lineage_reader().content_hash(handle), seconds)
     summary["home"] = str(home.root)
     compared = None
@@ -171,7 +290,7 @@ def _conclude(
         compared["earlier"] = earlier
     path = home.campaign_dir(handle) / SUMMARY_FILE
     home.files.write_atomic(path, json.dumps(summary, indent=2).encode() + b"\n", mode=0o644, replace=True)
-    tracker.finish(summary, summary["front"])
+    job.tracker.finish(summary, summary["front"])
     return {**summary, "already_done": False, "again": compared}
 
 

@@ -58,16 +58,10 @@ def best_of(plan: Plan, state: State) -> dict[str, float]:
 
 def _seconds_left(plan: Plan, state: State, generation: int, seconds: float) -> float | None:
     stop = plan.config.stop
-    parts = [
-        value / limit
-        for value, limit in (
-            (generation, stop.generations),
-            (state.evaluations, stop.evaluations),
-            (state.flops, stop.flops),
-            (seconds, stop.seconds),
-        )
-        if limit
-    ]
+    limits = {"generations": stop.generations, "evaluations": stop.evaluations, "flops": stop.flops}
+    limits = dict(state.limits) if state.limits else {**limits, "seconds": stop.seconds}
+    reached = {"generations": generation, "evaluations": state.evaluations, "flops": state.flops, "seconds": seconds}
+    parts = [reached[name] / limit for name, limit in limits.items() if limit]
     done = max(parts, default=0.0)
     return None if done <= 0 else max(0.0, seconds * (1.0 / done - 1.0))
 
@@ -89,6 +83,8 @@ def summary_of(plan: Plan, state: State, campaign: str, lineage: str, seconds: f
         "benchmark": plan.benchmark_name,
         "campaign_key": plan.key.hex(),
         "reason": state.reason,
+        "extended": dict(state.limits),
+        "inexact": state.num_inexact,
         "seconds": seconds,
         "flops": state.flops,
         "quarantined": state.quarantined,

@@ -34,6 +34,8 @@ from population.tiers import TIERS, tier_widths
 
 #: Packages whose version can change bits.
 FINGERPRINTED = ("torch", "numpy", "blake3")
+#: Threads that a candidate is made and judged with, on every machine: workers and judges set it before they begin.
+THREADS = 1
 
 
 Found = TypeVar("Found")
@@ -127,11 +129,13 @@ def make_plan(config: CampaignConfig, benchmark: Benchmark | None = None, sandbo
 def environment(kernel: KernelPlan) -> str:
     """Returns the environment fingerprint as canonical JSON: what bits depend on besides the recipe."""
     versions = {name: metadata.version(name) for name in FINGERPRINTED}
+    versions["python"] = ".".join(platform.python_version_tuple()[:2])  # a patch release changes no arithmetic
     return canonical_settings(
         {
             "cpu": torch.backends.cpu.get_cpu_capability(),
             "kernel": kernel.to_value(),
             "machine": platform.machine(),
+            "threads": THREADS,
             "versions": versions,
         }
     )

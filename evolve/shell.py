@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from evolve import events as ev
 from evolve.campaign import accept
+from evolve.control import Interrupted, Wish
 from evolve.operators.gaussian import entropies
 from evolve.plan import Plan
 from evolve.publish import Shelf
@@ -24,13 +25,10 @@ from population.stack import Stack
 POLL_S = 0.5
 
 
-class Interrupted(Exception):
-    """The campaign was asked to end; its lineage is whole and it can be resumed."""
-
-
 @dataclass(frozen=True)
 class Hands:
-    """What the shell works with. ``observe`` is shown every new state; ``interrupted`` asks for an early end."""
+    """What the shell works with. ``observe`` is shown every new state; ``interrupted``, and whoever answers ``wish``, asks
+    for an end after the step under way."""
 
     evaluator: Evaluator
     commit: Callable[[Commit], None]
@@ -38,13 +36,14 @@ class Hands:
     clock: WallClock
     observe: Callable[[State], None]
     interrupted: threading.Event
+    wish: Callable[[], Wish | None] = lambda: None
 
 
 def drive(plan: Plan, turn: Turn, hands: Hands) -> State:
     """Returns the final state of a campaign that begins with this turn.
 
     Raises:
-        Interrupted: ``hands.interrupted`` was set; everything committed stands.
+        Interrupted: somebody asked for it; everything committed stands.
     """
     began = hands.clock.monotonic()
     events: deque[ev.Event] = deque()
@@ -56,14 +55,23 @@ def drive(plan: Plan, turn: Turn, hands: Hands) -> State:
         hands.observe(turn.state)
         if turn.state.phase == "done":
             return turn.state
-        if hands.interrupted.is_set():
-            raise Interrupted("interrupted after a whole step; evolve resume goes on from there")
+        _end_if_wished(plan, turn, hands)
         while not events:
             events.extend(ev.UnitDone(result) for result in hands.evaluator.collect(POLL_S))
-            if hands.interrupted.is_set() and not events:
-                raise Interrupted("interrupted; the step under way will be done again by evolve resume")
+            _end_if_wished(plan, Turn(turn.state), hands)
         timed = accept(plan, turn.state, ev.Clock(hands.clock.monotonic() - began))
         turn = accept(plan, timed.state, events.popleft())
+
+
+def _end_if_wished(plan: Plan, turn: Turn, hands: Hands) -> None:
+    """Ends the campaign after a turn that committed a step, or after any where it is wished at once."""
+    wish = Wish("interrupted") if hands.interrupted.is_set() else hands.wish()
+    if wish is None or not (turn.commits or wish.at_once):
+        return
+    if wish.state != "interrupted":
+        for commit in accept(plan, turn.state, ev.Marked(wish.state)).commits:
+            hands.commit(commit)
+    raise Interrupted(f"{wish.state}; evolve resume goes on from the last whole step", wish.state)
 
 
 def _perform(plan: Plan, work: ev.Work, hands: Hands, waiting: Iterable[ev.Event]) -> list[ev.Event]:

@@ -71,6 +71,8 @@ class State:
         judged: scores of individuals that later ones may refer to (members, finalists, met recipes).
         best: signed objectives of the best member; stale: generations since it improved; barren: batches on end that held
             nothing but repeats.
+        limits: "evaluations" and "generations" that a finished campaign was asked to go on to; they stand in the place of the
+            config's stop rules. num_inexact: how often it went on in an environment that was not its own.
     """
 
     strategy: Any
@@ -99,6 +101,8 @@ class State:
     reason: str = ""
     champion: int | None = None
     block: str | None = None
+    limits: Mapping[str, int] = field(default_factory=dict)
+    num_inexact: int = 0
 
 
 @dataclass(frozen=True)

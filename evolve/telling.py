@@ -189,6 +189,10 @@ def keyframe(state: State) -> list[Work]:
 def _stop_reason(plan: Plan, state: State) -> str:
     stop = plan.config.stop
     generation = plan.strategy.generation(state.strategy)
+    if state.limits:  # the config's own rules have had their say
+        reached = {"generations": generation, "evaluations": state.evaluations}
+        ended = next((name for name, limit in sorted(state.limits.items()) if reached[name] >= limit), "")
+        return ended or ("nothing new to try" if state.barren >= MAX_BARREN else "")
     limits = (
         (stop.generations, generation, "generations"),
         (stop.evaluations, state.evaluations, "evaluations"),

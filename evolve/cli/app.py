@@ -8,16 +8,18 @@ from typing import Annotated
 
 import typer
 
-from evolve.cli import blocks
+from evolve.cli import blocks, quarantine
 from evolve.cli.doctor import doctor
 from evolve.cli.heads import heads, promote, rollback
 from evolve.cli.helptext import help_of, kept
 from evolve.cli.infer import infer
+from evolve.cli.life import pause, stop
 from evolve.cli.lineage import lineage, rebuild
 from evolve.cli.query import query
 from evolve.cli.run import resume, run
 from evolve.cli.status import status
 from evolve.cli.ui import ui
+from evolve.cli.watch import watch
 
 OVERVIEW = """Evolutionary search over tensor blocks: evolve, judge, distil, publish, promote.
 
@@ -66,9 +68,26 @@ def _program(
     del version
 
 
-for command in (run, resume, status, query, lineage, rebuild, promote, rollback, heads, infer, ui, doctor):
+for command in (
+    run,
+    resume,
+    pause,
+    stop,
+    status,
+    watch,
+    query,
+    lineage,
+    rebuild,
+    promote,
+    rollback,
+    heads,
+    infer,
+    ui,
+    doctor,
+):
     app.command(help=help_of(command))(command)
 app.add_typer(blocks.app, name="blocks")
+app.add_typer(quarantine.app, name="quarantine")
 
 
 def run_program() -> None:

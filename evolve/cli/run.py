@@ -14,6 +14,7 @@ from evolve.cli.trackers import tracking
 
 if TYPE_CHECKING:
     from evolve.config import CampaignConfig
+    from evolve.events import Extended
     from evolve.home import Home
     from evolve.promotion import Decision
     from evolve.tracker import Tracker
@@ -30,6 +31,13 @@ Address = Annotated[
         show_default="the config's",
     ),
 ]
+DiskWait = Annotated[
+    float,
+    typer.Option(
+        "--disk-wait", min=0, metavar="SECONDS", help="How long to wait for space before a full disk pauses it."
+    ),
+]
+DISK_WAIT_S = 600.0
 
 
 def run(
@@ -41,6 +49,7 @@ def run(
     workers: Workers = None,
     address: Address = None,
     again: Annotated[bool, typer.Option("--again", help="Compute a finished campaign anew and compare.")] = False,
+    disk_wait: DiskWait = DISK_WAIT_S,
     as_json: options.JsonOption = False,
     home: options.HomeOption = None,
 ) -> None:
@@ -60,32 +69,77 @@ def run(
     extra = [*(overrides or ()), *_as_overrides(seed, workers, address)]
     checked = load_config(config, extra)
     make_plan(checked)  # everything that can be wrong is found before anything is made
-    _carry_out(checked, options.create_home(home), again=again, as_json=as_json)
+    _carry_out(checked, options.create_home(home), as_json=as_json, again=again, disk_wait_s=disk_wait)
 
 
 def resume(
-    campaign: Annotated[str, typer.Argument(help="Its name in the home, as `evolve status` lists it.")],
+    campaign: Annotated[
+        str | None,
+        typer.Argument(
+            help="Its name in the home, as `evolve status` lists it.", show_default="the only one that is not finished"
+        ),
+    ] = None,
+    evaluations: Annotated[
+        str | None, typer.Option(metavar="+N", help="Go on with a finished campaign for N more evaluations.")
+    ] = None,
+    generations: Annotated[
+        str | None, typer.Option(metavar="+N", help="Go on with a finished campaign for N more generations.")
+    ] = None,
+    continue_inexact: Annotated[
+        bool,
+        typer.Option("--continue-inexact", help="Go on though this environment is another one; the lineage says so."),
+    ] = False,
     workers: Workers = None,
     address: Address = None,
+    disk_wait: DiskWait = DISK_WAIT_S,
     as_json: options.JsonOption = False,
     home: options.HomeOption = None,
 ) -> None:
-    """Go on with a campaign that was interrupted, exactly as if it never had been.
+    """Go on with a campaign that was interrupted, paused, stopped, killed or failed, exactly as if it never had been.
+
+    A finished one goes on for so many more evaluations or generations (the config's stop rules, which have had their say,
+    no longer count), and publishes its champion anew. That too is exact, however often it is interrupted.
 
     Examples:
-      evolve resume digits
+      evolve resume
       evolve resume digits-2 --workers 4
+      evolve resume digits --evaluations +500
     """
+    from evolve.cli.life import the_one
     from evolve.config import load_config
     from evolve.home import CONFIG_FILE
-    from population.errors import NotFound
 
     opened = options.open_home(home)
-    if campaign not in opened.campaigns():
-        known = ", ".join(opened.campaigns()) or "none yet"
-        raise NotFound(f"no campaign {campaign!r} in {opened.root}; there are: {known}")
-    config = load_config(opened.campaign_dir(campaign) / CONFIG_FILE, _as_overrides(None, workers, address))
-    _carry_out(config, opened, handle=campaign, as_json=as_json)
+    extension = _extension(evaluations, generations)
+    states = ("done",) if extension else ("interrupted", "paused", "stopped", "failed")
+    handle = the_one(opened, campaign, states, "resume")
+    config = load_config(opened.campaign_dir(handle) / CONFIG_FILE, _as_overrides(None, workers, address))
+    _carry_out(
+        config,
+        opened,
+        as_json=as_json,
+        handle=handle,
+        extension=extension,
+        inexactly=continue_inexact,
+        disk_wait_s=disk_wait,
+    )
+
+
+def _extension(evaluations: str | None, generations: str | None) -> Extended | None:
+    from evolve.events import Extended
+
+    more = {"evaluations": evaluations, "generations": generations}
+    numbers = {name: _more(name, text) for name, text in more.items() if text is not None}
+    return Extended(numbers.get("evaluations"), numbers.get("generations")) if numbers else None
+
+
+def _more(name: str, text: str) -> int:
+    from population.errors import InputError
+
+    digits = text.removeprefix("+")
+    if not (digits.isascii() and digits.isdigit()) or not 0 < int(digits) < 2**53:
+        raise InputError(f"--{name} {text!r}: write how many more, e.g. +500")
+    return int(digits)
 
 
 def _as_overrides(seed: int | None, workers: int | None, address: str | None) -> list[str]:
@@ -93,21 +147,19 @@ def _as_overrides(seed: int | None, workers: int | None, address: str | None) ->
     return [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
 
 
-def _carry_out(
-    config: CampaignConfig, home: Home, *, as_json: bool, again: bool = False, handle: str | None = None
-) -> None:
+def _carry_out(config: CampaignConfig, home: Home, *, as_json: bool, handle: str | None = None, **asked: Any) -> None:
+    from evolve.control import Interrupted
     from evolve.display import program
-    from evolve.shell import Interrupted
 
     try:
         with tracking(home) as tracker:
-            summary = _launch(config, home, tracker, again, handle)
+            summary = _launch(config, home, tracker, handle=handle, **asked)
             decision = _promote(config, home, summary, tracker)
     except Interrupted as stopped:
         output.note(str(stopped))
-        for handle, state in home.campaign_by_key(config.key.hex()):
-            if state == "interrupted":
-                output.note(f"go on with it: {program()} resume {handle}")
+        for name, state in [(handle, "")] if handle else home.campaign_by_key(config.key.hex()):
+            if state not in ("done", "running"):
+                output.note(f"go on with it: {program()} resume {name}")
         raise typer.Exit(130) from None
     if as_json:
         output.show_json(summary)
@@ -128,7 +180,7 @@ def _show_page(summary: dict[str, Any], decision: Decision | None, config: Campa
     output.show(*last_page(summary, decision, config, home, baselines_of(config, home, summary["campaign"])))
 
 
-def _launch(config: CampaignConfig, home: Home, tracker: Tracker, again: bool, handle: str | None) -> dict[str, Any]:
+def _launch(config: CampaignConfig, home: Home, tracker: Tracker, **asked: Any) -> dict[str, Any]:
     from evolve.cli.progress import shown
     from evolve.launch import launch
 
@@ -139,7 +191,7 @@ def _launch(config: CampaignConfig, home: Home, tracker: Tracker, again: bool, h
             progress(state)
 
         event = interruption.event
-        return launch(config, home, again=again, handle=handle, progress=held, tracker=tracker, interrupted=event)
+        return launch(config, home, progress=held, tracker=tracker, interrupted=event, say=output.note, **asked)
 
 
 def _promote(config: CampaignConfig, home: Home, summary: dict[str, Any], tracker: Tracker) -> Decision | None:

@@ -31,9 +31,9 @@ def status(
     as_json: options.JsonOption = False,
     home: options.HomeOption = None,
 ) -> None:
-    """Show the campaigns of this home: running, interrupted, failed or done.
+    """Show the campaigns of this home: running, paused, stopped, interrupted, failed or done, and what to do next.
 
-    Works from another terminal while campaigns run.
+    Works from another terminal while campaigns run. A campaign that was gone on with in another environment says so.
 
     Examples:
       evolve status
@@ -51,12 +51,29 @@ def status(
     elif found:
         output.show(_as_table(found))
         for entry in found:
-            if entry["state"] == "interrupted":
-                from evolve.display import program
-
-                output.note(f"go on with it: {program()} resume {entry['campaign']}")
+            for text in advice(entry):
+                output.note(text)
     else:
         output.note(f"no campaigns yet in {opened.root}")
+
+
+def advice(entry: dict[str, Any]) -> list[str]:
+    """Returns what a person may do next with a campaign, and what they should know of it, a line each."""
+    from evolve.display import program
+
+    handle, state = entry["campaign"], entry["state"]
+    lines = []
+    if state == "running":
+        lines.append(f"{handle}: {program()} watch {handle}, {program()} pause {handle}")
+    elif state == "failed" and entry.get("reason"):
+        lines.append(f"{handle} failed: {entry['reason']}; look at {program()} quarantine list {handle}")
+    if state in ("interrupted", "paused", "stopped", "failed"):
+        lines.append(f"go on with it: {program()} resume {handle}")
+    if entry.get("inexact"):
+        lines.append(
+            f"{handle} went on in another environment ({entry['inexact']} times): it cannot be made again bit by bit"
+        )
+    return lines
 
 
 def describe(home: Home, handle: str) -> dict[str, Any]:
@@ -81,27 +98,52 @@ def _so_far(home: Home, handle: str) -> dict[str, Any]:
 
     config = load_config(home.campaign_dir(handle) / CONFIG_FILE)
     reader = home.lineage_reader()
-    found: dict[str, Any] = {"seed": config.seed, "generations": 0, "evaluations": 0, "best": {}}
+    found: dict[str, Any] = {
+        "seed": config.seed,
+        "generations": 0,
+        "evaluations": 0,
+        "best": {},
+        "inexact": 0,
+        "reason": "",
+    }
     if handle not in reader.handles():
         return found
+    limits = {"generations": config.stop.generations, "evaluations": config.stop.evaluations}
     last: dict[str, Any] | None = None
     for commit in reader.commits(handle):
         for row in commit.rows.get("generations", ()):
-            last = dict(row)
+            last = {**row, "generations": row["generation"]}
+        for event in commit.events:
+            if event["event"] == "extended" and last is not None:
+                limits = {name: last[name] + event[name] if event[name] else None for name in limits}
+            found["inexact"] += event["event"] == "continued_inexactly"
+            found["reason"] = event.get("reason", "") if event["event"] == "marked" else found["reason"]
     if last is not None:
         found |= {"generations": last["generation"], "evaluations": last["evaluations"]}
         found |= {"population": last["population"], "best": last["best"], "lineage": reader.content_hash(handle)}
+        found["share"] = max((min(1.0, last[name] / limit) for name, limit in limits.items() if limit), default=None)
     return found
 
 
 def _as_table(found: list[dict[str, Any]]) -> Any:
     from evolve.display import number, short_id
 
-    columns = ("campaign", "state", "seed", "generations", "evaluations", "best on validation", "champion", "took")
+    columns = (
+        "campaign",
+        "state",
+        "of its limit",
+        "seed",
+        "generations",
+        "evaluations",
+        "best on validation",
+        "champion",
+        "took",
+    )
     rows = [
         (
             entry["campaign"],
             entry["state"],
+            f"{entry['share']:.0%}" if entry.get("share") is not None else "-",
             str(entry["seed"]),
             f"{entry['generations'] or 0:,}",
             f"{entry['evaluations'] or 0:,}",
@@ -111,7 +153,7 @@ def _as_table(found: list[dict[str, Any]]) -> Any:
         )
         for entry in found
     ]
-    return output.table(columns, rows, right=("seed", "generations", "evaluations", "took"))
+    return output.table(columns, rows, right=("of its limit", "seed", "generations", "evaluations", "took"))
 
 
 def _best(entry: dict[str, Any]) -> dict[str, float]:

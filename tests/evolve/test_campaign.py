@@ -35,7 +35,8 @@ KINDS = {
 }
 
 
-def _plan(kind: str, **changes: Any) -> Plan:
+def plan_of_kind(kind: str, **changes: Any) -> Plan:
+    """Returns the plan of a small campaign with this strategy."""
     if kind in KINDS:
         return small.plan_of(**{**KINDS[kind], **changes})
     toy = {"toy_archive": ToyArchive(), "toy_steady_state": ToySteadyState()}[kind]
@@ -74,7 +75,7 @@ class Shuffled:
 
 @pytest.mark.parametrize("kind", ALL)
 def test_the_same_plan_gives_the_same_lineage_whatever_order_results_arrive_in(kind: str) -> None:
-    plan = _plan(kind)
+    plan = plan_of_kind(kind)
     state, commits, _ = small.play(plan)
     for seed in range(2):
         shuffled = Shuffled(InProcessEvaluator(plan.benchmark, small.MATERIALISE), seed)
@@ -85,12 +86,12 @@ def test_the_same_plan_gives_the_same_lineage_whatever_order_results_arrive_in(k
 
 @pytest.mark.parametrize("kind", ALL)
 def test_another_seed_gives_another_lineage(kind: str) -> None:
-    assert small.digests(small.play(_plan(kind))[1]) != small.digests(small.play(_plan(kind, seed=1))[1])
+    assert small.digests(small.play(plan_of_kind(kind))[1]) != small.digests(small.play(plan_of_kind(kind, seed=1))[1])
 
 
 @pytest.mark.parametrize("kind", ALL)
 def test_a_campaign_resumed_after_any_commit_ends_as_if_it_never_stopped(kind: str) -> None:
-    plan = _plan(kind)
+    plan = plan_of_kind(kind)
     state, commits, _ = small.play(plan)
     for length in range(1, len(commits)):
         resumed, others, _ = small.play(plan, after=commits[:length])
@@ -99,7 +100,7 @@ def test_a_campaign_resumed_after_any_commit_ends_as_if_it_never_stopped(kind: s
 
 
 def test_every_birth_is_recorded_once_with_parents_that_exist() -> None:
-    _, commits, _ = small.play(_plan("nsga2"))
+    _, commits, _ = small.play(plan_of_kind("nsga2"))
     known: set[str] = set()
     for births in (births for commit in commits for births in commit.births):
         assert not known & set(births.individual)
@@ -109,7 +110,7 @@ def test_every_birth_is_recorded_once_with_parents_that_exist() -> None:
 
 
 def test_a_recipe_met_before_is_not_judged_twice() -> None:
-    plan = _plan("ga", operators={"mean": {}}, stop={"generations": 6})
+    plan = plan_of_kind("ga", operators={"mean": {}}, stop={"generations": 6})
     _, commits, _ = small.play(plan)
     births = [births for commit in commits for births in commit.births]
     repeats = [(b, row) for b in births for row, first in enumerate(b.repeat_of) if first]
@@ -125,7 +126,7 @@ def test_a_recipe_met_before_is_not_judged_twice() -> None:
 
 
 def test_a_campaign_of_nothing_but_repeats_goes_on_to_its_end() -> None:
-    plan = _plan(
+    plan = plan_of_kind(
         "ga", operators={"mean": {}}, strategy={"kind": "ga", "population": 2}, stop={"generations": 12}, tiers=None
     )
     state, commits, _ = small.play(plan)
@@ -137,7 +138,7 @@ def test_a_campaign_of_nothing_but_repeats_goes_on_to_its_end() -> None:
 
 def test_a_search_that_has_nothing_new_to_try_ends() -> None:
     """Repeats are no evaluations: a limit on evaluations alone would never be reached."""
-    plan = _plan(
+    plan = plan_of_kind(
         "ga", operators={"mean": {}}, strategy={"kind": "ga", "population": 2}, stop={"evaluations": 100}, tiers=None
     )
     state, _, _ = small.play(plan)
@@ -146,7 +147,7 @@ def test_a_search_that_has_nothing_new_to_try_ends() -> None:
 
 def test_first_individuals_that_all_fail_are_followed_by_others_until_a_stop_rule_ends_it() -> None:
     """It once ended with an IndexError: a population of nobody was asked for parents."""
-    plan = _plan("ga", init={"gain": 1e39}, stop={"generations": 3})
+    plan = plan_of_kind("ga", init={"gain": 1e39}, stop={"generations": 3})
     state, commits, _ = small.play(plan)
     assert state.reason == "generations"
     assert state.block is None
@@ -160,7 +161,7 @@ def test_what_is_trained_is_what_is_judged_where_a_block_has_two_outputs() -> No
     graph["nodes"] = [*graph["nodes"], {"name": "other", "op": "linear", "inputs": ["act"], "out": 3}]
     graph["outputs"] = {"aux": "other", "logits": "head"}
     burst = {"burst": {"settings": {"steps": 30, "batch": 32, "learning_rate": 0.01}}}
-    state, _, _ = small.play(_plan("ga", graph=graph, operators=burst, stop={"generations": 6}, tiers=None))
+    state, _, _ = small.play(plan_of_kind("ga", graph=graph, operators=burst, stop={"generations": 6}, tiers=None))
     assert state.best[0] > 0.7
 
 
@@ -175,7 +176,7 @@ def test_what_is_trained_is_what_is_judged_where_a_block_has_two_outputs() -> No
     ],
 )
 def test_the_search_ends_by_the_rule_that_comes_first(stop: dict[str, Any], reason: str) -> None:
-    state, commits, _ = small.play(_plan("nsga2", stop={"generations": 30, **stop}))
+    state, commits, _ = small.play(plan_of_kind("nsga2", stop={"generations": 30, **stop}))
     assert state.reason == reason
     assert any(event == {"event": "stop", "reason": reason} for commit in commits for event in commit.events)
 
@@ -195,7 +196,7 @@ class Ticking:
 
 
 def test_seconds_end_the_search_by_an_event_that_a_replay_reads() -> None:
-    plan = _plan("ga", stop={"generations": 30, "seconds": 6})
+    plan = plan_of_kind("ga", stop={"generations": 30, "seconds": 6})
     state, commits, _ = small.play(plan, clock=Ticking())
     assert state.reason == "seconds"
     resumed, others, _ = small.play(plan, after=commits[:-1])  # its clock stands still: the record decides
@@ -204,7 +205,7 @@ def test_seconds_end_the_search_by_an_event_that_a_replay_reads() -> None:
 
 
 def test_the_champion_has_nested_tiers_and_its_scores_are_reported() -> None:
-    plan = _plan("nsga2")
+    plan = plan_of_kind("nsga2")
     state, _, shelf = small.play(plan)
     assert shelf.block is not None
     assert state.block == shelf.block.id
@@ -226,7 +227,7 @@ class Counting(MemoryShelf):
 
 
 def test_every_second_generation_is_kept_whole_as_a_keyframe() -> None:
-    plan = _plan("nsga2")
+    plan = plan_of_kind("nsga2")
     shelf = Counting(plan)
     state, _, _ = small.play(plan, shelf=shelf)
     members = len(plan.strategy.members(state.strategy))
@@ -234,9 +235,9 @@ def test_every_second_generation_is_kept_whole_as_a_keyframe() -> None:
 
 
 def test_a_lineage_of_another_config_is_not_replayed() -> None:
-    _, commits, _ = small.play(_plan("ga"))
+    _, commits, _ = small.play(plan_of_kind("ga"))
     with pytest.raises(LineageCorrupt, match="the config asks for"):
-        replay(_plan("ga", seed=1), commits)
+        replay(plan_of_kind("ga", seed=1), commits)
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from evolve import launch as launching
+from evolve.control import Interrupted
 from evolve.home import Home
 from evolve.outcome import Progress
-from evolve.shell import Interrupted
 from fitness.inprocess import InProcessEvaluator
 from population.files import LocalFiles
 from population.lineage.records import Commit
