@@ -27,6 +27,7 @@ from population.lineage.segments import (
     segments_dir,
     verified_bytes,
 )
+from population.lineage.witness import check_witness, read_witness
 from population.lineage.writer import read_tail
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ class LineageReader:
         raise AssertionError("unreachable")
 
     def _look(self, handle: str) -> Snapshot:
+        witness = read_witness(self._files, self._home, handle)
         manifest = read_manifest(self._files, self._home, handle)
         path = journal_path(self._home, handle, manifest.journal)
         tail = read_tail(self._files, self._home, manifest) if self._files.exists(path) else Tail((), 0, 0)
@@ -125,6 +127,7 @@ class LineageReader:
                 f"{path}: damaged: the manifest names this journal, and it is missing or empty. "
                 "Restore this file from a copy; what is sealed is not affected"
             )
+        check_witness(witness, self._home, manifest, tail)
         chunk = chunk_of_frames(tail.frames, handle, str(path))
         commits = chunk.tables["commits"].num_rows if "commits" in chunk.tables else 0
         return Snapshot(manifest, chunk, manifest.next_step + commits, tail.torn_bytes)
