@@ -122,12 +122,12 @@ class LineageReader:
         manifest = read_manifest(self._files, self._home, handle)
         path = journal_path(self._home, handle, manifest.journal)
         tail = read_tail(self._files, self._home, manifest) if self._files.exists(path) else Tail((), 0, 0)
+        check_witness(witness, self._home, manifest, tail)
         if not tail.frames and manifest.journal:
             raise LineageCorrupt(
                 f"{path}: damaged: the manifest names this journal, and it is missing or empty. "
                 "Restore this file from a copy; what is sealed is not affected"
             )
-        check_witness(witness, self._home, manifest, tail)
         chunk = chunk_of_frames(tail.frames, handle, str(path))
         commits = chunk.tables["commits"].num_rows if "commits" in chunk.tables else 0
         return Snapshot(manifest, chunk, manifest.next_step + commits, tail.torn_bytes)
