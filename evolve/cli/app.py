@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from evolve.cli import blocks
+from evolve.cli import blocks, fsck
 from evolve.cli.doctor import doctor
 from evolve.cli.heads import heads, promote, rollback
 from evolve.cli.helptext import help_of, kept
@@ -69,6 +69,7 @@ def _program(
 for command in (run, resume, status, query, lineage, rebuild, promote, rollback, heads, infer, ui, doctor):
     app.command(help=help_of(command))(command)
 app.add_typer(blocks.app, name="blocks")
+app.add_typer(fsck.app, name="fsck")
 
 
 def run_program() -> None:
