@@ -15,11 +15,14 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Final, NoReturn, Protocol
+from typing import Final, Protocol
 
-from population.errors import Locked, NotFound, StorageError
+from population.errors import Locked, NotFound
+from population.memory_files import TEMPORARY_PREFIX, MemoryFiles
+from population.refusals import told
 
-TEMPORARY_PREFIX: Final = ".tmp-"
+__all__ = ["FileSystem", "LocalFiles", "MemoryFiles"]
+
 _MAX_LOCK_BYTES: Final = 64
 _MAX_OPEN_FILES: Final = 128  # of one group; well below the usual limit of 1024 (256 on macOS) for a process
 
@@ -82,6 +85,21 @@ class FileSystem(Protocol):
         """Shortens a file to `size` bytes. Raises: NotFound."""
         ...
 
+    def settle(self, path: Path, start: int = 0) -> None:
+        """Makes last what another process wrote and may not have lived to sync: a file's bytes and its name in its folder.
+
+        The bytes from `start` on are written again in place, since a sync that failed may have forgotten them. Of a
+        folder only its name. Raises: NotFound.
+        """
+        ...
+
+    def note(self, path: Path, data: bytes) -> None:
+        """Overwrites a small file (at most 512 bytes, always as many) without a sync.
+
+        The one method whose work may be lost with the machine: the file then holds these bytes, older ones, or none.
+        """
+        ...
+
     def lock(self, path: Path) -> AbstractContextManager[None]:
         """Holds the lock named by `path` while the context lasts; does not wait.
 
@@ -90,39 +108,7 @@ class FileSystem(Protocol):
         ...
 
 
-_REMEDIES: Final[dict[int, str]] = {
-    errno.ENOSPC: "the disk is full; free some space and run the command again",
-    errno.EDQUOT: "the disk quota is used up; free some space or ask for more, then run the command again",
-    errno.EACCES: "no permission; change the owner or mode of the file or folder, or choose another --home",
-    errno.EPERM: "the operation is not permitted; change the owner or flags of the file, or choose another --home",
-    errno.EROFS: "the file system is read-only; remount it writable or choose another --home",
-    errno.EMFILE: "this process has too many open files; raise `ulimit -n`",
-    errno.ENFILE: "the machine has too many open files; close some programs",
-    errno.ELOOP: "it is a symbolic link, and links are not followed here; put the file itself in its place",
-    errno.EIO: "the disk reports an error; check it (dmesg, smartctl) and restore the file from a copy",
-    errno.EFBIG: "the file would exceed the largest size allowed; raise `ulimit -f`",
-    errno.ENAMETOOLONG: "the path is too long; choose a shorter --home",
-    errno.ENOTDIR: "a part of the path is a file, not a folder; move that file away or choose another --home",
-    errno.EISDIR: "it is a folder where a file was expected; move it away",
-}
 _NO_HARD_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
-
-
-def _refuse(error: OSError, path: Path, action: str) -> NoReturn:
-    if error.errno == errno.ENOENT:
-        raise NotFound(f"cannot {action} {path}: there is no such file") from error
-    name = errno.errorcode.get(error.errno or 0, "no errno")
-    remedy = _REMEDIES.get(error.errno or 0, f"{error.strerror or error}; see what the operating system says about it")
-    raise StorageError(f"cannot {action} {path}: {remedy} ({name})") from error
-
-
-@contextmanager
-def _told(path: Path, action: str) -> Iterator[None]:
-    """Turns an OSError inside into a StorageError or NotFound that names the path and the remedy."""
-    try:
-        yield
-    except OSError as error:
-        _refuse(error, path, action)
 
 
 @contextmanager
@@ -155,16 +141,29 @@ def _sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+#: Folders whose names this process has synced: one that stands may have been made by a process that died before its sync.
+_lasting: set[Path] = set()
+
+
 def _make_folders(path: Path, mode: int = 0o777) -> None:
-    if path.is_dir():
+    stands = os.path.isdir(path)
+    if stands and path in _lasting:
         return
     if path.parent != path:
         _make_folders(path.parent)
+    if not stands:
+        _make_folder(path, mode)
+    elif os.access(path.parent, os.W_OK):  # where we may not write, we did not make it
+        _sync_folder(path.parent)
+    _lasting.add(path)
+
+
+def _make_folder(path: Path, mode: int) -> None:
     try:
         os.mkdir(path, mode)
         _sync_folder(path.parent)
     except FileExistsError:
-        if not path.is_dir():
+        if not os.path.isdir(path):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
     except OSError:
         with suppress(OSError):  # a folder that may not last must be made, and synced, again
@@ -203,18 +202,18 @@ def _write_group(contents: Mapping[Path, bytes], mode: int, *, replace: bool) ->
         with ExitStack() as stack:
             descriptors = {}
             for path in wanted:
-                with _told(path, "write"):
+                with told(path, "write"):
                     _make_folders(path.parent)
                     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
                     descriptors[path] = stack.enter_context(_opened(temporaries[path], flags, 0o600))
                     _write_all(descriptors[path], contents[path])
                     os.fchmod(descriptors[path], mode)
             for path in wanted:
-                with _told(path, "write"):
+                with told(path, "write"):
                     os.fsync(descriptors[path])
         num_written = 0
         for path in wanted:
-            with _told(path, "write"):
+            with told(path, "write"):
                 num_written += _put_in_place(temporaries[path], path, replace=replace)
     finally:
         for temporary in temporaries.values():
@@ -222,7 +221,7 @@ def _write_group(contents: Mapping[Path, bytes], mode: int, *, replace: bool) ->
                 os.unlink(temporary)
     # Also for what stood already: its writer may not have come to the sync of the folder yet.
     for folder in sorted({path.parent for path in contents}):
-        with _told(folder, "write in"):
+        with told(folder, "write in"):
             _sync_folder(folder)
     return num_written
 
@@ -231,14 +230,14 @@ class LocalFiles:
     """The file systems of this machine."""
 
     def read_bytes(self, path: Path) -> bytes:
-        with _told(path, "read"), _opened(path, os.O_RDONLY | os.O_NONBLOCK) as descriptor:
+        with told(path, "read"), _opened(path, os.O_RDONLY | os.O_NONBLOCK) as descriptor:
             chunks = []
             while chunk := os.read(descriptor, 1 << 24):
                 chunks.append(chunk)
             return b"".join(chunks)
 
     def append(self, path: Path, data: bytes) -> None:
-        with _told(path, "append to"):
+        with told(path, "append to"):
             _make_folders(path.parent)
             is_new = not os.path.lexists(path)
             with _opened(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as descriptor:
@@ -254,6 +253,7 @@ class LocalFiles:
                     if not is_done:
                         with suppress(OSError):  # the first error is the one to tell
                             os.ftruncate(descriptor, length)
+                            os.fsync(descriptor)  # so that what is appended next never lies among what was cut
 
     def write_atomic(self, path: Path, data: bytes, mode: int = 0o444, *, replace: bool = False) -> bool:
         return _write_group({path: data}, mode, replace=replace) == 1
@@ -268,36 +268,49 @@ class LocalFiles:
 
     def list(self, path: Path) -> list[str]:
         try:
-            with _told(path, "list"):
+            with told(path, "list"):
                 return sorted(name for name in os.listdir(path) if not name.startswith(TEMPORARY_PREFIX))
         except NotFound:
             return []
 
     def size(self, path: Path) -> int:
-        with _told(path, "read"):
+        with told(path, "read"):
             return os.lstat(path).st_size
 
     def remove(self, path: Path) -> None:
-        with _told(path, "remove"):
+        with told(path, "remove"):
             os.unlink(path)
             _sync_folder(path.parent)
 
     def make_dirs(self, path: Path, mode: int = 0o777) -> None:
-        with _told(path, "make the folder"):
+        with told(path, "make the folder"):
             _make_folders(path, mode)
 
     def truncate(self, path: Path, size: int) -> None:
-        with _told(path, "truncate"), _opened(path, os.O_WRONLY) as descriptor:
+        with told(path, "truncate"), _opened(path, os.O_WRONLY) as descriptor:
             os.ftruncate(descriptor, size)
             os.fsync(descriptor)
 
+    def settle(self, path: Path, start: int = 0) -> None:
+        with told(path, "sync"):
+            if not os.path.isdir(path):
+                with _opened(path, os.O_RDWR) as descriptor:
+                    while chunk := os.pread(descriptor, 1 << 24, start):
+                        start += os.pwrite(descriptor, chunk, start)
+                    os.fsync(descriptor)
+            _sync_folder(path.parent)
+
+    def note(self, path: Path, data: bytes) -> None:
+        with told(path, "write"), _opened(path, os.O_WRONLY | os.O_CREAT) as descriptor:
+            os.pwrite(descriptor, data, 0)
+
     @contextmanager
     def lock(self, path: Path) -> Iterator[None]:
-        with _told(path, "lock"):
+        with told(path, "lock"):
             _make_folders(path.parent)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
-            with _told(path, "lock"):
+            with told(path, "lock"):
                 _take_lock(descriptor, path)
             yield
         finally:
@@ -312,83 +325,19 @@ def _take_lock(descriptor: int, path: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         holder = os.pread(descriptor, _MAX_LOCK_BYTES, 0).decode("ascii", "replace").strip() or "(not known yet)"
-        raise Locked(f"{path} is locked by process {holder}; wait until it ends, or end it, and try again") from error
+        gone = "" if _may_live(holder) else " (which has ended: a process that it started holds it still)"
+        raise Locked(
+            f"{path} is locked by process {holder}{gone}; wait until it ends, or end it, and try again"
+        ) from error
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
 
 
-class MemoryFiles:
-    """Files in memory, with the contract of `FileSystem`; nothing lasts. For one thread."""
-
-    def __init__(self) -> None:
-        self._files: dict[Path, bytes] = {}
-        self._modes: dict[Path, int] = {}
-        self._folders: set[Path] = set()
-        self._locks: set[Path] = set()
-
-    def read_bytes(self, path: Path) -> bytes:
-        if path in self._folders:
-            raise StorageError(f"cannot read {path}: {_REMEDIES[errno.EISDIR]} (EISDIR)")
-        if path not in self._files:
-            raise NotFound(f"cannot read {path}: there is no such file")
-        return self._files[path]
-
-    def append(self, path: Path, data: bytes) -> None:
-        self.make_dirs(path.parent)
-        self._refuse_folder(path, "append to")
-        self._files[path] = self._files.get(path, b"") + bytes(data)
-        self._modes.setdefault(path, 0o644)
-
-    def write_atomic(self, path: Path, data: bytes, mode: int = 0o444, *, replace: bool = False) -> bool:
-        self.make_dirs(path.parent)
-        if not replace and self.exists(path):
-            return False
-        self._refuse_folder(path, "write")
-        self._files[path], self._modes[path] = bytes(data), mode
+def _may_live(holder: str) -> bool:
+    try:
+        os.kill(int(holder), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except (PermissionError, ValueError):
         return True
-
-    def write_many(self, contents: Mapping[Path, bytes], mode: int = 0o444) -> None:
-        for path, data in contents.items():
-            self.write_atomic(path, data, mode)
-
-    def exists(self, path: Path) -> bool:
-        return path in self._files or path in self._folders
-
-    def list(self, path: Path) -> list[str]:
-        if path in self._files:
-            raise StorageError(f"cannot list {path}: {_REMEDIES[errno.ENOTDIR]} (ENOTDIR)")
-        names = {each.name for each in (*self._files, *self._folders) if each.parent == path and each != path}
-        return sorted(name for name in names if not name.startswith(TEMPORARY_PREFIX))
-
-    def size(self, path: Path) -> int:
-        return 0 if path in self._folders else len(self.read_bytes(path))
-
-    def remove(self, path: Path) -> None:
-        self.read_bytes(path)
-        del self._files[path], self._modes[path]
-
-    def make_dirs(self, path: Path, mode: int = 0o777) -> None:
-        del mode  # nobody else can look into memory
-        for folder in (path, *path.parents):
-            if folder in self._files:
-                raise StorageError(f"cannot make the folder {path}: {_REMEDIES[errno.ENOTDIR]} (ENOTDIR)")
-        self._folders.update((path, *path.parents))
-
-    def truncate(self, path: Path, size: int) -> None:
-        data = self.read_bytes(path)
-        self._files[path] = data[:size] + bytes(max(0, size - len(data)))
-
-    @contextmanager
-    def lock(self, path: Path) -> Iterator[None]:
-        if path in self._locks:
-            raise Locked(f"{path} is locked by process {os.getpid()}; wait until it ends and try again")
-        self.write_atomic(path, f"{os.getpid()}\n".encode("ascii"), 0o644, replace=True)
-        self._locks.add(path)
-        try:
-            yield
-        finally:
-            self._locks.discard(path)
-
-    def _refuse_folder(self, path: Path, action: str) -> None:
-        if path in self._folders:
-            raise StorageError(f"cannot {action} {path}: {_REMEDIES[errno.EISDIR]} (EISDIR)")
+    return True

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from evolve.cli import blocks, quarantine
+from evolve.cli import blocks, fsck, quarantine
 from evolve.cli.doctor import doctor
 from evolve.cli.heads import heads, promote, rollback
 from evolve.cli.helptext import help_of, kept
@@ -88,6 +88,7 @@ for command in (
     app.command(help=help_of(command))(command)
 app.add_typer(blocks.app, name="blocks")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(fsck.app, name="fsck")
 
 
 def run_program() -> None:

@@ -12,6 +12,7 @@ A payload never holds a sector of zeros (commits are compressed), so a missing s
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from blake3 import blake3
@@ -92,6 +93,16 @@ def scan(data: bytes, where: str, previous: bytes, sequence: int) -> Tail:
         frames.append(frame)
         position, previous, sequence = frame.end, frame.hash, sequence + 1
     return Tail(tuple(frames), position, len(data) - position)
+
+
+def intact_frames(data: bytes, where: str) -> Iterator[Frame]:
+    """Returns every whole and valid frame in some bytes, wherever it lies: what a repair can go by."""
+    position = data.find(MAGIC)
+    while position >= 0:
+        frame = _read_frame(data, position, where)
+        if frame is not None:
+            yield frame
+        position = data.find(MAGIC, position + 1 if frame is None else frame.end)
 
 
 def _read_frame(data: bytes, position: int, where: str) -> Frame | None:

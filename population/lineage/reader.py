@@ -27,6 +27,7 @@ from population.lineage.segments import (
     segments_dir,
     verified_bytes,
 )
+from population.lineage.witness import check_witness, read_witness
 from population.lineage.writer import read_tail
 
 if TYPE_CHECKING:
@@ -117,9 +118,11 @@ class LineageReader:
         raise AssertionError("unreachable")
 
     def _look(self, handle: str) -> Snapshot:
+        witness = read_witness(self._files, self._home, handle)
         manifest = read_manifest(self._files, self._home, handle)
         path = journal_path(self._home, handle, manifest.journal)
         tail = read_tail(self._files, self._home, manifest) if self._files.exists(path) else Tail((), 0, 0)
+        check_witness(witness, self._home, manifest, tail)
         if not tail.frames and manifest.journal:
             raise LineageCorrupt(
                 f"{path}: damaged: the manifest names this journal, and it is missing or empty. "

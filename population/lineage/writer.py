@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from population.clock import Clock
-from population.errors import LineageCorrupt, StorageError
+from population.errors import LineageCorrupt, NotFound, StorageError
 from population.files import FileSystem
 from population.lineage.log import COMMIT, INCIDENT, OPEN, Tail, encode_frame, scan
 from population.lineage.payload import chunk_of_frames, encode_commit
@@ -23,6 +23,7 @@ from population.lineage.records import Commit
 from population.lineage.rows import canonical_json
 from population.lineage.schema import check_handle
 from population.lineage.segments import (
+    MANIFEST,
     Manifest,
     journal_path,
     read_manifest,
@@ -30,6 +31,7 @@ from population.lineage.segments import (
     write_manifest,
     write_segments,
 )
+from population.lineage.witness import Witness, check_witness, read_witness, write_witness
 
 FORMAT_VERSION = 1
 #: A journal is sealed when it holds this many births, or this many bytes.
@@ -119,12 +121,21 @@ class LineageWriter:
         )
         frame, digest = self._open_frame(manifest)
         self._files.append(journal_path(self._home, self._handle, number), frame)
-        self._is_usable = False  # until we know which manifest stands
-        write_manifest(self._files, self._home, manifest)
-        self._is_usable = True
-        self._manifest = manifest
+        self._replace_manifest(manifest)
         self._chain, self._sequence, self._end, self._rows = digest, manifest.sequence + 1, len(frame), 0
+        self._bear_witness()
         self._remove(old)
+
+    def _replace_manifest(self, manifest: Manifest) -> None:
+        """Writes the manifest; where that fails, the writer goes on only if the old one surely stands."""
+        self._is_usable = False
+        try:
+            write_manifest(self._files, self._home, manifest)
+        except StorageError:
+            with contextlib.suppress(StorageError, NotFound, LineageCorrupt):
+                self._is_usable = read_manifest(self._files, self._home, self._handle) == self._manifest
+            raise
+        self._manifest, self._is_usable = manifest, True
 
     def _try_to_seal(self) -> None:
         """Seals, or notes as an incident that it could not: the commit that called for it is durable all the same."""
@@ -174,11 +185,19 @@ class LineageWriter:
             raise
         self._is_dirty = False
         self._chain, self._sequence, self._end = digest, self._sequence + 1, self._end + len(frame)
+        self._bear_witness()
+
+    def _bear_witness(self) -> None:
+        """Notes what is durable now. An older note is true too, so nothing hangs on it."""
+        with contextlib.suppress(StorageError):
+            write_witness(
+                self._files, self._home, self._handle, Witness(self._manifest.journal, self._end, self._chain)
+            )
 
     def _cut_dirty(self) -> None:
-        """Cuts what a failed append may have left."""
+        """Cuts what a failed append may have left, durably: what is appended next must not come to lie among it."""
         if self._is_dirty:
-            if self._files.exists(self._path) and self._files.size(self._path) > self._end:
+            if self._files.exists(self._path):
                 self._files.truncate(self._path, self._end)
             self._is_dirty = False
 
@@ -193,29 +212,32 @@ class LineageWriter:
         return encode_frame(OPEN, manifest.sequence, 0, bytes.fromhex(manifest.chain), canonical_json(value).encode())
 
     def _recover(self) -> None:
-        """Brings a log that any crash may have left to a state from which it goes on."""
-        self._remove_leftovers()
+        """Brings a log that any crash may have left to a state from which it goes on; a damaged one is left as it is."""
+        witness = read_witness(self._files, self._home, self._handle)
         tail = self._read_tail() if self._files.exists(self._path) else Tail((), 0, 0)
-        self._next_step = self._manifest.next_step
-        for frame in tail.frames:
-            self._next_step += frame.kind == COMMIT
+        check_witness(witness, self._home, self._manifest, tail)
+        if not tail.frames and self._manifest.journal:
+            raise LineageCorrupt(
+                f"{self._path}: damaged: the manifest names this journal, and its first frame is missing. "
+                "Restore this file from a copy (evolve fsck lineage --repair FROM); what is sealed is not affected"
+            )
+        self._next_step = self._manifest.next_step + sum(frame.kind == COMMIT for frame in tail.frames)
+        self._rows = _count_births(tail, self._handle, str(self._path))
+        self._remove_leftovers()
         if tail.torn_bytes:
             self._recovered = self._keep_torn(tail)
-        if not tail.frames:
-            self._begin_journal()
-        else:
+        if tail.frames:
             self._chain, self._sequence, self._end = tail.frames[-1].hash, tail.frames[-1].sequence + 1, tail.end
-            self._rows = _count_births(tail, self._handle, str(self._path))
+        else:
+            self._begin_journal()
+        # Who wrote the last frame may have died before its sync; from now on it counts as durable.
+        self._files.settle(self._path, tail.frames[-1].position if tail.frames else 0)
+        self._bear_witness()
         if self._recovered is not None:
             self._note(self._recovered)
 
     def _begin_journal(self) -> None:
         """Writes the first journal of a campaign. Later ones exist before a manifest names them."""
-        if self._manifest.journal:
-            raise LineageCorrupt(
-                f"{self._path}: damaged: the manifest names this journal, and its first frame is missing. "
-                "Restore this file from a copy; what is sealed is not affected"
-            )
         frame, digest = self._open_frame(self._manifest)
         self._files.append(self._path, frame)
         self._chain, self._sequence, self._end = digest, 1, len(frame)
@@ -243,19 +265,30 @@ class LineageWriter:
         return sum(name.startswith(f"{self._path.stem}-torn-at-{position}-") for name in taken)
 
     def _remove_leftovers(self) -> None:
-        """Removes journals and segments that the manifest does not name: a seal was cut short before or after it."""
-        for name in self._files.list(self._path.parent):
-            if name.startswith("journal-") and name.endswith(".log") and name != self._path.name:
-                self._files.remove(self._path.with_name(name))
-        folder = segments_dir(self._home, self._handle)
-        named = {segment.file for segment in self._manifest.segments}
-        for name in self._files.list(folder) if self._files.exists(folder) else ():
-            if name.endswith(".parquet") and name not in named:
-                self._files.remove(folder / name)
+        """Removes journals and segments that the manifest does not name: a seal was cut short before or after it.
+
+        Who wrote the manifest may have died before its name was synced: it is written again before what only the one
+        before it named is removed.
+        """
+        leftovers = leftovers_of(self._files, self._home, self._manifest)
+        if leftovers and self._files.exists(segments_dir(self._home, self._handle) / MANIFEST):
+            write_manifest(self._files, self._home, self._manifest)
+        for path in leftovers:
+            self._files.remove(path)
 
     def _remove(self, path: Path) -> None:
         if self._files.exists(path):
             self._files.remove(path)
+
+
+def leftovers_of(files: FileSystem, home: Path, manifest: Manifest) -> list[Path]:
+    """Returns the journals and segments in a lineage's folders that its manifest does not name."""
+    folder, segments = journal_path(home, manifest.handle, 0).parent, segments_dir(home, manifest.handle)
+    current = journal_path(home, manifest.handle, manifest.journal).name
+    named = {segment.file for segment in manifest.segments}
+    found = [n for n in files.list(folder) if n.startswith("journal-") and n.endswith(".log") and n != current]
+    unnamed = [name for name in files.list(segments) if name.endswith(".parquet") and name not in named]
+    return [*(folder / name for name in found), *(segments / name for name in unnamed)]
 
 
 def read_tail(files: FileSystem, home: Path, manifest: Manifest) -> Tail:

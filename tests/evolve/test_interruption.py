@@ -240,6 +240,12 @@ class Mortal:
     def truncate(self, path: Path, size: int) -> None:
         self._effect(lambda: self._files.truncate(path, size))
 
+    def settle(self, path: Path, start: int = 0) -> None:
+        self._effect(lambda: self._files.settle(path, start))
+
+    def note(self, path: Path, data: bytes) -> None:
+        self._effect(lambda: self._files.note(path, data))
+
     def _effect(self, act: Callable[[], object], part: Callable[[], object] = lambda: None) -> None:
         if self.effects > self._last:
             raise AssertionError("a dead process wrote something")

@@ -15,9 +15,9 @@ from population import files as files_module
 from population.errors import StorageError
 from population.files import FileSystem
 
-CHANGES = {"append", "write_atomic", "write_many", "remove", "make_dirs", "truncate"}
+CHANGES = {"append", "write_atomic", "write_many", "remove", "make_dirs", "truncate", "settle", "note"}
 SYSTEM_CALLS = {"open", "write", "fsync", "fdatasync", "fchmod", "link", "replace", "mkdir", "read", "listdir", "lstat"}
-SYSTEM_CALLS |= {"fstat", "ftruncate", "pwrite"}
+SYSTEM_CALLS |= {"fstat", "ftruncate", "pwrite", "pread"}
 
 
 class FaultyFiles:
@@ -79,11 +79,19 @@ class FaultyCalls:
         return call
 
 
+class Everything(set[Path]):
+    """Holds whatever is asked for."""
+
+    def __contains__(self, path: object) -> bool:
+        return True
+
+
 @contextmanager
-def system_calls(calls: FaultyCalls) -> Iterator[FaultyCalls]:
-    """Lets LocalFiles work through `calls` while the context lasts."""
+def system_calls(calls: Any) -> Iterator[Any]:
+    """Lets LocalFiles work through `calls` while the context lasts; every folder that stands counts as synced."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files_module, "os", calls)
+        patch.setattr(files_module, "_lasting", Everything())
         yield calls
 
 

@@ -70,6 +70,18 @@ def test_truncate_shortens(files, tmp_path):
     assert files.read_bytes(tmp_path / "log") == b"one!"
 
 
+def test_settling_and_noting_change_only_what_they_say(files, tmp_path):
+    files.append(tmp_path / "logs" / "log", b"onetwo")
+    files.settle(tmp_path / "logs" / "log", 3)
+    files.settle(tmp_path / "logs")
+    files.note(tmp_path / "logs" / "note", b"first")
+    files.note(tmp_path / "logs" / "note", b"later")
+    found = {name: files.read_bytes(tmp_path / "logs" / name) for name in files.list(tmp_path / "logs")}
+    assert found == {"log": b"onetwo", "note": b"later"}
+    with pytest.raises(NotFound, match="missing-one"):
+        files.settle(tmp_path / "missing-one")
+
+
 def test_list_is_sorted_and_hides_temporary_files(files, tmp_path):
     for name in ("b", "a", ".tmp-1-ff", "c"):
         files.write_atomic(tmp_path / name, b"")
@@ -205,6 +217,43 @@ def test_another_process_is_named_by_a_lock_and_its_death_frees_it(tmp_path):
             pass
 
 
+def test_a_lock_that_a_dead_process_left_with_its_child_is_told_so(tmp_path):
+    program = (
+        "import os, signal, sys, time; from pathlib import Path; from population.files import LocalFiles\n"
+        "with LocalFiles().lock(Path(sys.argv[1])):\n"
+        "    if os.fork() == 0:\n        sys.stdin.read(); os._exit(0)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "writer")]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE) as parent:
+        parent.wait()
+        with (
+            pytest.raises(Locked, match=rf"process {parent.pid} \(which has ended"),
+            LocalFiles().lock(tmp_path / "writer"),
+        ):
+            pytest.fail("two processes hold one lock")
+
+
+def test_a_lock_file_with_the_number_of_another_program_is_harmless(tmp_path):
+    """A process number is given again after its process has ended: the number in the file proves nothing, the lock does."""
+    (tmp_path / "writer").write_bytes(b"1\n")
+    with LocalFiles().lock(tmp_path / "writer"):
+        assert (tmp_path / "writer").read_bytes() == b"%d\n" % os.getpid()
+
+
+def test_a_folder_that_stands_is_synced_once_since_its_maker_may_have_died_before(tmp_path, monkeypatch):
+    """A folder made by a process that was killed before its sync would vanish with all that was written into it since."""
+    (tmp_path / "made").mkdir()
+    synced = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda each: (synced.append(os.fstat(each).st_ino), fsync(each))[1])
+    LocalFiles().append(tmp_path / "made" / "log", b"1")
+    assert tmp_path.stat().st_ino in synced
+    synced.clear()
+    LocalFiles().append(tmp_path / "made" / "log", b"1")
+    assert tmp_path.stat().st_ino not in synced
+
+
 @pytest.mark.parametrize(
     ("code", "remedy"),
     [
@@ -300,6 +349,7 @@ def test_a_file_system_without_hard_links_serves(tmp_path, monkeypatch):
 
 def test_a_folder_is_synced_after_the_file_has_its_name(tmp_path, monkeypatch):
     """Without the sync of the folder a new file may be gone after the machine dies, though its bytes were synced."""
+    LocalFiles().make_dirs(tmp_path)  # the folders above are synced once a process
     happened = []
     fsync, link = os.fsync, os.link
 

@@ -11,6 +11,7 @@ from population.clock import ManualClock
 from population.errors import DamageError, InfrastructureError
 from population.files import MemoryFiles
 from population.lineage import LineageReader, LineageWriter
+from population.lineage.schema import SEALED
 from tests.population.lineage.lineage_samples import flat, sample_commit
 
 HANDLE, HOME, STEPS = "digits-1", Path("/home"), 6
@@ -25,7 +26,12 @@ def _lineage() -> dict[Path, bytes]:
             if step in (1, 3):
                 writer.seal()
     folders = (HOME / "campaigns" / HANDLE, HOME / "lineage" / HANDLE)
-    paths = [folder / name for folder in folders for name in files.list(folder) if not name.endswith(".lock")]
+    paths = [
+        folder / name
+        for folder in folders
+        for name in files.list(folder)
+        if name.startswith(("journal-", "MANIFEST", *SEALED))
+    ]
     return {path: files.read_bytes(path) for path in paths}
 
 

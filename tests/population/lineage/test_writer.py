@@ -17,6 +17,7 @@ from population.errors import LineageCorrupt, Locked, NotFound, StorageError
 from population.files import FileSystem, LocalFiles, MemoryFiles
 from population.lineage import Commit, LineageReader, LineageWriter
 from population.lineage.segments import journal_path, read_manifest
+from population.lineage.witness import witness_path
 from tests.population.lineage.lineage_samples import flat, identity, sample_births, sample_campaign, sample_commit
 
 HANDLE = "digits-1"
@@ -217,6 +218,7 @@ def test_a_torn_end_is_cut_kept_aside_and_told(place):
     _commit_all(place, commits)
     path = journal_path(home, HANDLE, 0)
     files.truncate(path, files.size(path) - 10)
+    files.remove(witness_path(home, HANDLE))  # as if the machine had died: it is never synced
     assert flat(LineageReader(*place).commits(HANDLE)) == flat(commits[:2])
     with _writer(place) as writer:
         assert writer.recovered is not None
@@ -236,6 +238,7 @@ def test_a_first_frame_that_was_torn_is_begun_again(place):
     with _writer(place):
         pass
     files.truncate(journal_path(home, HANDLE, 0), 30)
+    files.remove(witness_path(home, HANDLE))
     assert list(LineageReader(*place).commits(HANDLE)) == []
     _commit_all(place, [sample_commit(0)])
     assert flat(LineageReader(*place).commits(HANDLE)) == flat([sample_commit(0)])
@@ -247,10 +250,61 @@ def test_a_missing_journal_that_the_manifest_names_is_damage(place):
         writer.commit(sample_commit(0))
         writer.seal()
     files.remove(journal_path(home, HANDLE, 1))
-    with pytest.raises(LineageCorrupt, match="missing"):
+    for is_noted in (True, False):
+        if not is_noted:
+            files.remove(witness_path(home, HANDLE))
+        with pytest.raises(LineageCorrupt, match=r"journal-1\.log: damaged"):
+            LineageReader(*place).next_step(HANDLE)
+        with pytest.raises(LineageCorrupt, match=r"journal-1\.log: damaged"):
+            _writer(place)
+
+
+def test_a_journal_that_is_cut_between_two_frames_is_damage(place):
+    """It used to be a shorter valid log: commits that had been acknowledged were gone without a word."""
+    files, home = place
+    path = journal_path(home, HANDLE, 0)
+    with _writer(place) as writer:
+        writer.commit(sample_commit(0))
+        end = files.size(path)
+        writer.commit(sample_commit(1))
+    whole = files.read_bytes(path)
+    files.truncate(path, end)
+    with pytest.raises(
+        LineageCorrupt, match=rf"journal-0\.log: damaged at byte {end}: .*{len(whole)} bytes were synced"
+    ):
         LineageReader(*place).next_step(HANDLE)
-    with pytest.raises(LineageCorrupt, match="missing"):
+    with pytest.raises(LineageCorrupt, match="evolve fsck lineage --repair"):
         _writer(place)
+    files.write_atomic(path, whole, replace=True)
+    assert flat(LineageReader(*place).commits(HANDLE)) == flat([sample_commit(0), sample_commit(1)])
+
+
+def test_an_older_manifest_put_back_is_damage(place):
+    """The journal that it names is gone, which used to read as a campaign that had just begun."""
+    files, home = place
+    manifest = home / "lineage" / HANDLE / "MANIFEST"
+    with _writer(place) as writer:
+        writer.commit(sample_commit(0))
+        writer.seal()
+        old = files.read_bytes(manifest)
+        writer.commit(sample_commit(1))
+        writer.seal()
+    files.write_atomic(manifest, old, replace=True)
+    with pytest.raises(LineageCorrupt, match=r"MANIFEST: damaged: it names journal 1, and .*journal 2 was begun"):
+        LineageReader(*place).next_step(HANDLE)
+
+
+def test_a_damaged_log_is_left_as_it_is(place):
+    """A first frame that is torn under a manifest is damage, and opening a writer used to cut it before it said so."""
+    files, home = place
+    with _writer(place) as writer:
+        writer.commit(sample_commit(0))
+        writer.seal()
+    files.truncate(journal_path(home, HANDLE, 1), 30)
+    files.remove(witness_path(home, HANDLE))
+    with pytest.raises(LineageCorrupt, match="first frame is missing"):
+        _writer(place)
+    assert files.size(journal_path(home, HANDLE, 1)) == 30
 
 
 def test_the_journal_of_another_campaign_is_refused(place):
