@@ -23,7 +23,7 @@ NUM_SAMPLES = 359
 MEASURES = tuple(Measure("digits", "validation", tier, name) for tier in TIERS for name in OBJECTIVES)
 SKILL_MEASURES = tuple(Measure("digits", "validation", tier, name) for tier in TIERS for name in SKILLS)
 _OPERATORS = ("self_adapted@1", "entropy@1", "uniform@1", "layerwise@1", "burst@2")
-_SETTINGS = tuple('{"rate":%g,"std":%g}' % (0.02 * k, 0.1 * k) for k in range(1, 41))
+_SETTINGS = tuple(f'{{"rate":{k / 50:g},"std":{k / 10:g}}}' for k in range(1, 41))
 _DATA = ("d1" * 32, "d2" * 32)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from population.errors import InputError
 
+#: The longest SQL text that is parsed.
+MAX_SQL_BYTES = 1 << 20
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
@@ -34,3 +36,15 @@ class QueryLimits:
             raise InputError(f"memory {self.memory!r}: write a size such as 256MB or 1GiB")
         number, power, binary = found.groups()
         return int(float(number) * (1024 if binary else 1000) ** _POWERS[power.lower()])
+
+
+def check_text(sql: str) -> None:
+    """Raises InputError where the SQL is no text, or too much of it."""
+    try:
+        size = len(sql.encode())
+    except UnicodeEncodeError as error:
+        raise InputError(f"query: the SQL is not valid UTF-8 at character {error.start + 1}") from error
+    if size > MAX_SQL_BYTES:
+        raise InputError(f"query: {size:,} bytes of SQL; at most {MAX_SQL_BYTES:,} are read")
+    if "\0" in sql:
+        raise InputError(f"query: the SQL holds a zero character, at {sql.index(chr(0)) + 1}")

@@ -17,15 +17,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from population.errors import InputError
-from population.lineage.limits import QueryLimits
+from population.lineage.limits import QueryLimits, check_text
 from population.lineage.schema import VIEW_NAMES
 from population.lineage.views import open_connection, quoted
 
 if TYPE_CHECKING:
     from population.lineage.reader import LineageReader
 
-#: The longest SQL text that is parsed.
-MAX_SQL_BYTES = 1 << 20
 _TABLE_FUNCTIONS = {"range", "generate_series", "unnest", "duckdb_columns", "duckdb_views", "json_each", "json_tree"}
 _FORBIDDEN_SCALARS = {
     "current_setting", "getvariable", "getenv", "write_log", "json_serialize_plan", "json_execute_serialized_sql",
@@ -51,18 +49,6 @@ def run_query(reader: LineageReader, sql: str, limits: QueryLimits | None = None
 def is_recursive(sql: str) -> bool:
     """Returns whether a query walks pedigrees, so that unfolding ``parents`` first pays."""
     return _RECURSIVE.search(sql) is not None
-
-
-def check_text(sql: str) -> None:
-    """Raises InputError where the SQL is no text, or too much of it."""
-    try:
-        size = len(sql.encode())
-    except UnicodeEncodeError as error:
-        raise InputError(f"query: the SQL is not valid UTF-8 at character {error.start + 1}") from error
-    if size > MAX_SQL_BYTES:
-        raise InputError(f"query: {size:,} bytes of SQL; at most {MAX_SQL_BYTES:,} are read")
-    if "\0" in sql:
-        raise InputError(f"query: the SQL holds a zero character, at {sql.index(chr(0)) + 1}")
 
 
 def batches_of(connection: Any, sql: str, limits: QueryLimits) -> Iterator[pa.RecordBatch]:
