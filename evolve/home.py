@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 from population.errors import DamageError, InputError, NewerHome, NotFound, StorageError
 
 if TYPE_CHECKING:
-    import duckdb
     import pyarrow as pa
 
     from evolve.config import CampaignConfig
@@ -164,11 +163,10 @@ class Home:
 
         return query(self.root, sql, limits)
 
-    def connect(self) -> duckdb.DuckDBPyConnection:
+    def connect(self) -> Any:
         """Returns an in-memory DuckDB connection with the lineage's views, for a notebook: it may do what its user may
         do, and shows the state of the moment. Close it when done."""
-        connection: duckdb.DuckDBPyConnection = self.lineage_reader().connect()
-        return connection
+        return self.lineage_reader().connect()
 
     def campaign_dir(self, handle: str) -> Path:
         """Returns the folder of a campaign, whether it exists or not."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
+import stat
 import struct
 import sys
 import traceback
@@ -91,13 +93,32 @@ def _stream(batches: Any, send: Callable[[bytes], None]) -> None:
 
 def _go_inside(home: Path, memory: int, timeout_s: float, sink: int) -> dict[str, Any]:
     """Puts up the walls; returns which stand. What ends a query that its parent forgot is set first."""
-    import resource
+    from fitness.jail import Walls, enter
 
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, timeout_s + 1)
-    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (held + memory + _SPARE_BYTES,) * 2)
-    return {"layers": {}, "missing": {}}
+    segments = home.absolute() / "lineage"
+    is_open = _is_open_to_all(segments)
+    entered = enter(
+        Walls(
+            memory_bytes=memory + _SPARE_BYTES,
+            cpu_s=math.ceil(timeout_s) + 1,
+            keep_fds=(sink,),
+            readable=(str(segments),) if segments.is_dir() else (),
+            threads=True,
+            without=() if is_open else ("namespaces", "own user"),
+        ),
+        parent=os.getppid(),
+    )
+    return {"layers": entered.layers, "missing": entered.missing}
+
+
+def _is_open_to_all(folder: Path) -> bool:
+    """Returns whether nobody, in the sense of the system's user of that name, could read the files of this folder: as
+    root the process gives its user up, where it could still read the lineage then."""
+    with contextlib.suppress(OSError):
+        return all(each.stat().st_mode & stat.S_IXOTH for each in (folder.resolve(), *folder.resolve().parents))
+    return True
 
 
 def _send(sink: int, kind: bytes, data: bytes) -> None:

@@ -82,7 +82,7 @@ def ask(home: Path, sql: str, limits: QueryLimits) -> Answer:
         try:
             answer.error = _listen(sink, limits, answer)
         finally:
-            process.kill()
+            os.kill(process.pid, signal.SIGKILL)  # not reaped yet, so it is ours; `process.kill` would reap it
             _, status, used = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
             feeder.join()
