@@ -18,7 +18,10 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from population.lineage.limits import QueryLimits
 
 FRAME = struct.Struct("<cQ")
 READY, STREAM, ERROR, DONE = b"r", b"s", b"e", b"d"
@@ -37,7 +40,6 @@ class _NoPandas:
 def main() -> None:
     """Serves the one request."""
     source, sink = int(sys.argv[1]), int(sys.argv[2])
-    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # the others reserve address space, which is limited here
     sys.meta_path.insert(0, _NoPandas())
     try:
         with os.fdopen(source, "rb") as request:
@@ -57,7 +59,7 @@ def _answer(value: dict[str, Any], sink: int) -> None:
     reader = LineageReader(LocalFiles(), Path(value["home"]))
     with told_in_words(limits):
         connection = open_connection(reader, limits, is_recursive=is_recursive(value["sql"]))
-    walls = _go_inside(Path(value["home"]), limits.memory_bytes, limits.timeout_s, sink)
+    walls = _go_inside(Path(value["home"]), limits, sink)
     _send(sink, READY, json.dumps(walls).encode())
     with told_in_words(limits):
         _stream(batches_of(connection, value["sql"], limits), lambda data: _send(sink, STREAM, data))
@@ -91,21 +93,21 @@ def _stream(batches: Any, send: Callable[[bytes], None]) -> None:
             writer.write_batch(batch)
 
 
-def _go_inside(home: Path, memory: int, timeout_s: float, sink: int) -> dict[str, Any]:
+def _go_inside(home: Path, limits: QueryLimits, sink: int) -> dict[str, Any]:
     """Puts up the walls; returns which stand. What ends a query that its parent forgot is set first."""
     from fitness.jail import Walls, enter
 
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, timeout_s + 1)
+    signal.setitimer(signal.ITIMER_REAL, limits.timeout_s + 1)
     segments = home.absolute() / "lineage"
     is_open = _is_open_to_all(segments)
     entered = enter(
         Walls(
-            memory_bytes=memory + _SPARE_BYTES,
-            cpu_s=math.ceil(timeout_s) + 1,
+            memory_bytes=limits.memory_bytes + _SPARE_BYTES,
+            cpu_s=math.ceil(limits.timeout_s) + 1,
             keep_fds=(sink,),
             readable=(str(segments),) if segments.is_dir() else (),
-            threads=True,
+            threads=limits.threads > 1,
             without=() if is_open else ("namespaces", "own user"),
         ),
         parent=os.getppid(),

@@ -107,7 +107,10 @@ def _process() -> Iterator[tuple[subprocess.Popen[bytes], int, int]]:
     sink, theirs_out = os.pipe()
     command = [sys.executable, "-S", "-m", "evolve.query_process", str(theirs_in), str(theirs_out)]
     folder = str(Path(__file__).parent.parent)  # `-S` skips what an editable installation adds to the path
-    environment = {"PYTHONPATH": os.pathsep.join((folder, module_path())), "PYTHONDONTWRITEBYTECODE": "1"}
+    # One thread, so that it can have namespaces of its own; and no memory pool that reserves address space ahead.
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    environment = {"PYTHONPATH": os.pathsep.join((folder, module_path())), "PYTHONDONTWRITEBYTECODE": "1", **threads}
+    environment |= {"ARROW_DEFAULT_MEMORY_POOL": "system", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
     kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     nowhere = subprocess.DEVNULL
     try:

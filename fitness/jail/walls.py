@@ -183,6 +183,7 @@ def _namespaces(birth: namespaces.Birth | None, born: namespaces.Birth) -> str:
         raise OSError(1, next(iter(born.missing.values()), "forked plainly"))
     if os.geteuid() == 0:
         _drop_user()
+        prctl(_PR_SET_DUMPABLE, 1)  # a change of user clears it, and the maps of users could not be written then
     return ", ".join(namespaces.unshare())
 
 

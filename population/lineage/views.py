@@ -37,7 +37,9 @@ def open_connection(reader: LineageReader, limits: QueryLimits | None = None, *,
         "allow_persistent_secrets": "false",
     }
     with contextlib.ExitStack() as undo:
-        connection = undo.enter_context(duckdb.connect(":memory:", config=safe if limits else {}))
+        connection = undo.enter_context(
+            duckdb.connect(":memory:", config=safe | {"threads": limits.threads, "async_threads": 0} if limits else {})
+        )
         connection.execute("SET python_enable_replacements=false")
         paths = _load(connection, reader)
         for statement in definitions(is_recursive=is_recursive):
@@ -54,7 +56,6 @@ def _harden(connection: Any, limits: QueryLimits, paths: list[Path]) -> None:
     connection.execute("SET allow_extension_repositories='forbidden'")
     connection.execute(f"SET allowed_paths=[{allowed}]")
     connection.execute(f"SET memory_limit='{limits.memory_bytes}B'")
-    connection.execute(f"SET threads={int(limits.threads)}")
     connection.execute("SET temp_directory=''")
     connection.execute("SET max_temp_directory_size='0KB'")
     connection.execute("SET enable_external_access=false")
