@@ -22,9 +22,12 @@ from typing import TYPE_CHECKING, Any
 from population.errors import DamageError, InputError, NewerHome, NotFound, StorageError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from evolve.config import CampaignConfig
     from population.files import FileSystem
     from population.heads import Heads
+    from population.lineage.limits import QueryLimits
     from population.lineage.reader import LineageReader
     from population.store import BlockStore
 
@@ -154,6 +157,18 @@ class Home:
         from population.lineage.reader import LineageReader
 
         return LineageReader(self.files, self.root)
+
+    def query(self, sql: str, limits: QueryLimits | None = None) -> pa.Table:
+        """Returns the rows of one SELECT over the lineage's views. It runs in a process of its own that can read nothing
+        else, so the SQL may come from anyone. Raises InputError: it is not such a SELECT, or a limit was met."""
+        from evolve.querying import query
+
+        return query(self.root, sql, limits)
+
+    def connect(self) -> Any:
+        """Returns an in-memory DuckDB connection with the lineage's views, for a notebook: it may do what its user may
+        do, and shows the state of the moment. Close it when done."""
+        return self.lineage_reader().connect()
 
     def campaign_dir(self, handle: str) -> Path:
         """Returns the folder of a campaign, whether it exists or not."""

@@ -28,6 +28,7 @@ class Format(StrEnum):
     table = "table"
     json = "json"
     csv = "csv"
+    arrow = "arrow"
     parquet = "parquet"
 
 
@@ -41,13 +42,18 @@ def query(
         typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead of standard output."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds the query may take.")] = 60.0,
+    memory: Annotated[str, typer.Option("--memory", help="Memory it may take, such as 512MB or 4GiB.")] = "1GiB",
+    max_rows: Annotated[int, typer.Option("--rows", min=0, help="Rows it may yield; more are refused.")] = 1_000_000,
     home: options.HomeOption = None,
 ) -> None:
     """Ask the lineage in SQL.
 
     Views: campaigns, generations, individuals, parents, recipes, scores, skills, tiers, quarantine, promotions, blocks,
     lifecycle, executions, exits, families, usage, incidents. A table shows short ids and at most 100 rows; the other
-    formats give everything in full. Only reads; works while campaigns run, on a whole number of their steps.
+    formats give everything in full, the second of two equal column names as NAME_2. Only reads; works while campaigns
+    run, on a whole number of their steps. The SQL runs in a process of its own that can read the lineage and nothing
+    else: it may come from anyone.
 
     Examples:
       evolve query "DESCRIBE scores"
@@ -56,19 +62,22 @@ def query(
                     AND tier = 'ultimate' ORDER BY value DESC LIMIT 10"
       evolve query "SELECT * FROM scores" --format parquet --output scores.parquet
     """
-    rows = options.open_home(home).lineage_reader().query(sql)
+    from population.lineage.limits import QueryLimits
+
+    _refuse_terminal(Format.json if as_json else format, to)
+    rows = options.open_home(home).query(sql, QueryLimits(timeout_s=timeout, memory=memory, rows=max_rows))
     chosen = Format.json if as_json else format
     if chosen is Format.table and to is None:
         _show_table(rows)
         return
     if chosen is Format.table and to is not None:
-        chosen = {".json": Format.json, ".parquet": Format.parquet}.get(to.suffix, Format.csv)
+        chosen = {".json": Format.json, ".arrow": Format.arrow, ".parquet": Format.parquet}.get(to.suffix, Format.csv)
     data = _encoded(rows, chosen)
     if to is not None:
         _write(to, data)
         output.note(f"{rows.num_rows:,} rows in {to}")
     else:
-        _write_to_stdout(data, chosen)
+        _write_to_stdout(data)
 
 
 def _show_table(rows: pa.Table) -> None:
@@ -79,7 +88,7 @@ def _show_table(rows: pa.Table) -> None:
     output.show(output.table(rows.column_names, cells, right))
     if rows.num_rows > MAX_TABLE_ROWS:
         more = rows.num_rows - MAX_TABLE_ROWS
-        output.note(f"... and {more:,} more rows: --format csv, json or parquet gives them all")
+        output.note(f"... and {more:,} more rows: --format csv, json, arrow or parquet gives them all")
     elif not rows.num_rows:
         output.note("no rows")
 
@@ -90,6 +99,13 @@ def _encoded(rows: pa.Table, chosen: Format) -> bytes:
 
         sink = io.BytesIO()
         pq.write_table(rows, sink, compression="zstd")
+        return sink.getvalue()
+    if chosen is Format.arrow:
+        import pyarrow as pa
+
+        sink = io.BytesIO()
+        with pa.ipc.new_file(sink, rows.schema) as writer:
+            writer.write_table(rows)
         return sink.getvalue()
     if chosen is Format.json:
         lines = [output.json_text(row) for row in rows.to_pylist()]
@@ -113,11 +129,15 @@ def _write(path: Path, data: bytes) -> None:
     LocalFiles().write_atomic(path.absolute(), data, mode=0o644, replace=True)
 
 
-def _write_to_stdout(data: bytes, chosen: Format) -> None:
+def _refuse_terminal(chosen: Format, to: Path | None) -> None:
+    """Raises InputError where bytes that are no text would go to a terminal."""
     from population.errors import InputError
 
-    if chosen is Format.parquet and sys.stdout.isatty():
-        raise InputError("parquet is not for a terminal: name a file with --output, or redirect standard output")
+    if to is None and chosen in (Format.arrow, Format.parquet) and sys.stdout.isatty():
+        raise InputError(f"{chosen} is not for a terminal: name a file with --output, or redirect standard output")
+
+
+def _write_to_stdout(data: bytes) -> None:
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
 

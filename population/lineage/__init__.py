@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from population.lineage.limits import QueryLimits
 from population.lineage.records import STATUSES, Births, Commit, Measure
 from population.lineage.schema import HOME_HANDLE, VIEW_NAMES
 
 if TYPE_CHECKING:
     from population.lineage.reader import LineageReader, Snapshot
-    from population.lineage.views import QueryLimits
     from population.lineage.writer import LineageWriter
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
     "Snapshot",
 ]
 
-_LAZY = {"LineageReader": "reader", "Snapshot": "reader", "LineageWriter": "writer", "QueryLimits": "views"}
+_LAZY = {"LineageReader": "reader", "Snapshot": "reader", "LineageWriter": "writer"}
 
 
 def __getattr__(name: str) -> Any:

@@ -31,7 +31,7 @@ from population.lineage.witness import check_witness, read_witness
 from population.lineage.writer import read_tail
 
 if TYPE_CHECKING:
-    from population.lineage.views import QueryLimits
+    from population.lineage.limits import QueryLimits
 
 _ATTEMPTS = 5
 
@@ -99,7 +99,7 @@ class LineageReader:
         Raises:
             InputError: not one SELECT, DuckDB refused it, or a limit was met; the message says which.
         """
-        from population.lineage.views import run_query
+        from population.lineage.query import run_query
 
         return run_query(self, sql, limits)
 

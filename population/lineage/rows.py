@@ -50,23 +50,44 @@ def to_table(table: str, rows: Sequence[Mapping[str, Any]], handle: str, step: i
     if table not in TABLES:
         raise ValueError(f"lineage has no table {table!r}; it has {', '.join(TABLES)}")
     known = {column.name: column for column in TABLES[table]}
-    given: list[str] = []
-    values: dict[str, list[Any]] = {name: [None] * len(rows) for name in known}
-    for index, row in enumerate(rows):
-        marks = []
-        for name in sorted(row):
-            if name not in known:
-                raise ValueError(f"{table} row {index}: no column {name!r}; it has {', '.join(known)}")
-            is_text = known[name].kind == "json" and isinstance(row[name], str)
-            values[name][index] = _physical(f"{table} row {index}", known[name], row[name])
-            marks.append(name + "!" if is_text else name)
-        given.append(",".join(marks))
+    keys = [tuple(row) for row in rows]
+    for unknown in set().union(*keys) - known.keys():
+        index = next(i for i, row in enumerate(rows) if unknown in row)
+        raise ValueError(f"{table} row {index}: no column {unknown!r}; it has {', '.join(known)}")
+    values = {name: _column(table, column, [row.get(name) for row in rows]) for name, column in known.items()}
     count = len(rows)
-    own = [[handle] * count, [step] * count, list(range(count)), given]
+    own = [[handle] * count, [step] * count, list(range(count)), _given(known, keys, rows)]
     arrays = own + [values[name] for name in known]
     schema = row_schema(table)
     return pa.Table.from_arrays(
         [pa.array(data, field.type) for data, field in zip(arrays, schema, strict=True)], schema=schema
+    )
+
+
+def _column(table: str, column: Column, values: list[Any]) -> list[Any]:
+    """Returns a column's values as it keeps them: at once where they are plain, one by one where they may not be."""
+    kinds = set(map(type, values)) - {type(None)}
+    if not kinds or (column.kind == "text" and kinds == {str}):
+        return values
+    if column.kind in _INT_RANGE and kinds == {int}:
+        low, high = _INT_RANGE[column.kind]
+        if all(value is None or low <= value <= high for value in values):
+            return values
+    return [_physical(f"{table} row {index}", column, value) for index, value in enumerate(values)]
+
+
+def _given(known: Mapping[str, Column], keys: list[tuple[str, ...]], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns for each row which keys it had; most rows of a table have the same ones."""
+    marks: dict[tuple[str, ...], str] = {}
+    for names in set(keys):
+        if all(known[name].kind != "json" for name in names):
+            marks[names] = ",".join(sorted(names))
+    return [marks[names] if names in marks else _marked(known, row) for names, row in zip(keys, rows, strict=True)]
+
+
+def _marked(known: Mapping[str, Column], row: Mapping[str, Any]) -> str:
+    return ",".join(
+        name + "!" if known[name].kind == "json" and isinstance(row[name], str) else name for name in sorted(row)
     )
 
 
