@@ -5,6 +5,7 @@ Its only argument is the descriptor of a socket: orders come in as one line, eac
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
 import json
@@ -66,9 +67,14 @@ def main() -> None:
 
 
 def _plant(orders: dict[str, Any], connection: socket.socket) -> tuple[Plants, socket.socket]:
-    """Puts a secret into this process's memory where a fork does not take it along, and leaves descriptors open."""
+    """Puts a secret into this process's memory, and leaves descriptors open.
+
+    Where children are jailed a fork does not take the secret along: their zygote never holds one, its parents do.
+    """
     region = mmap.mmap(-1, PAGE)
-    libc.madvise(ctypes.c_void_p(address := ctypes.addressof(ctypes.c_char.from_buffer(region))), PAGE, MADV_DONTFORK)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(region))
+    if orders["is_inside"]:
+        libc.madvise(ctypes.c_void_p(address), PAGE, MADV_DONTFORK)
     os.readv(orders["memory_pipe"], [memoryview(region)])
     ears, control = socket.socketpair()
     ears.setblocking(False)
@@ -103,7 +109,9 @@ def _start_inside(orders: dict[str, Any]) -> Starter:
         parent = os.getpid()
         birth = fork_inside(wanted="namespaces" not in without)
         if birth.pid == 0:
-            walls = Walls(memory_bytes=orders["plants"]["memory_bytes"], cpu_s=5, keep_fds=(result_fd,), without=without)
+            walls = Walls(
+                memory_bytes=orders["plants"]["memory_bytes"], cpu_s=5, keep_fds=(result_fd,), without=without
+            )
             enter(walls, birth, parent)
             body(result_fd)
         return birth.pid
@@ -217,10 +225,8 @@ def _children() -> list[int]:
 def _heard(ears: socket.socket) -> list[str]:
     """Returns what reached this process itself."""
     found, FELT[:] = list(FELT), []
-    try:
+    with contextlib.suppress(BlockingIOError):
         found.append(f"the parent's connection was written to: {ears.recv(64)!r}")
-    except BlockingIOError:
-        pass
     return found
 
 

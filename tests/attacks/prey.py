@@ -69,7 +69,7 @@ class Prey:
                 if not os.read(stdin, 4096):
                     return
                 self._look()
-                print(json.dumps(self._felt), flush=True)
+                _say(self._felt)
                 self._felt = []
 
     def remove(self) -> None:
@@ -99,7 +99,9 @@ class Prey:
         self._shm = libc.shmat(self._shm_id, None, 0)
         ctypes.memmove(self._shm, secret, len(secret))
         self._msg_id = libc.msgget(IPC_PRIVATE, EVERYBODY)
-        libc.msgsnd(self._msg_id, ctypes.c_long(1).value.to_bytes(8, "little") + secret, ctypes.c_size_t(len(secret)), 0)
+        libc.msgsnd(
+            self._msg_id, ctypes.c_long(1).value.to_bytes(8, "little") + secret, ctypes.c_size_t(len(secret)), 0
+        )
         self._shared_name = f"prey-{os.getpid()}"
         with open(f"/dev/shm/{self._shared_name}", "w+b") as file:
             os.fchmod(file.fileno(), EVERYBODY)
@@ -143,12 +145,17 @@ class Prey:
             os.pwrite(self._file, content.rstrip(b"\0"), 0)
 
 
+def _say(value: Any) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
 def main() -> None:
     """Lies about until the input ends."""
     orders = json.loads(os.read(0, 65536))
     become(orders["world"])
     prey = Prey(orders)
-    print(json.dumps(prey.places()), flush=True)
+    _say(prey.places())
     try:
         prey.serve()
     finally:

@@ -59,7 +59,8 @@ libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
 
 SYSCALLS = {
-    "open": 2, "mmap": 9, "ioctl": 16, "shmget": 29, "shmat": 30, "clone": 56, "fork": 57, "vfork": 58, "execve": 59, "msgrcv": 70,
+    "open": 2, "mmap": 9, "ioctl": 16, "shmget": 29, "shmat": 30, "clone": 56, "fork": 57, "vfork": 58, "execve": 59,
+    "msgrcv": 70,
     "chmod": 90, "ptrace": 101, "syslog": 103, "rt_sigqueueinfo": 129, "personality": 135, "setpriority": 141,
     "sched_setscheduler": 144, "vhangup": 153, "modify_ldt": 154, "pivot_root": 155, "prctl": 157, "adjtimex": 159,
     "chroot": 161, "acct": 163, "mount": 165, "umount2": 166, "swapon": 167, "reboot": 169, "sethostname": 170,
@@ -134,7 +135,7 @@ def int80(number: int, first: int = 0, second: int = 0, third: int = 0) -> int:
 class IoVec(ctypes.Structure):
     """A piece of memory, as ``process_vm_readv`` takes it."""
 
-    _fields_ = [("base", ctypes.c_void_p), ("size", ctypes.c_size_t)]  # noqa: RUF012 - the shape ctypes asks for
+    _fields_ = [("base", ctypes.c_void_p), ("size", ctypes.c_size_t)]
 
 
 def read_of(pid: int, address: int, size: int = 64) -> str:

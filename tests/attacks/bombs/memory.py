@@ -4,6 +4,8 @@ import mmap
 
 from tests.attacks.toolkit import Plants
 
+DEADLINE_S = 10.0
+
 
 def attack(plants: Plants) -> str | None:
     size = 2 * plants.memory_bytes

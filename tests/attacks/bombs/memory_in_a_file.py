@@ -4,6 +4,8 @@ import os
 
 from tests.attacks.toolkit import Plants, call
 
+DEADLINE_S = 10.0
+
 
 def attack(plants: Plants) -> str | None:
     descriptor = call("memfd_create", b"held", 0)

@@ -2,6 +2,8 @@
 
 from tests.attacks.toolkit import Plants
 
+DEADLINE_S = 10.0
+
 
 def attack(plants: Plants) -> str | None:
     pieces = [bytearray(1 << 20) for _ in range(2 * plants.memory_bytes >> 20)]

@@ -1,4 +1,4 @@
-"""Recurses without end; success is that it comes back from a million levels."""
+"""Recurses through C without end; success is that it comes back from a million levels."""
 
 import sys
 
@@ -9,6 +9,6 @@ def attack(plants: Plants) -> str | None:
     sys.setrecursionlimit(1 << 30)
 
     def down(level: int) -> int:
-        return level if level == 1_000_000 else max(down(level + 1), 0)
+        return level if level == 1_000_000 else max(map(down, (level + 1,)))
 
     return f"{down(0)} levels"

@@ -1,6 +1,7 @@
-"""Reads its stack upwards from the C library's list of variables, to what the kernel once laid there."""
+"""Reads its stack upwards from its program's name, to the variables that the kernel once laid there; success is the secret."""
 
 import ctypes
+import re
 
 from tests.attacks.toolkit import Plants, libc
 
@@ -8,10 +9,10 @@ PROOF = "environment"
 
 
 def attack(plants: Plants) -> str | None:
-    address = ctypes.c_void_p.in_dll(libc, "__libc_argv").value or 0
+    address = ctypes.c_void_p.in_dll(libc, "program_invocation_name").value or 0
     found = b""
-    for page in range(address, (address | 0xFFF) + 1 + (64 << 12), 512):
-        found += ctypes.string_at(page, 512)  # reading past the stack's end kills, as it should
-        if (place := found.find(b"PLANT-environment-")) >= 0 and len(found) > place + 64:
-            return found[place : place + 64].split(b"\0")[0].decode()
+    for piece in range(address & -8, address + (1 << 20), 8):
+        found = found[-128:] + ctypes.string_at(piece, 8)  # reading past the stack's end kills, as it should
+        if match := re.search(rb"PLANT-environment-[0-9a-f]{24}", found):
+            return match[0].decode()
     return None

