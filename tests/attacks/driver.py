@@ -5,6 +5,7 @@ Its only argument is the descriptor of a socket: orders come in as one line, eac
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import ctypes
 import importlib.util
@@ -52,6 +53,7 @@ def main() -> None:
     attacks = {name: load_attack(name) for name in orders["names"]}
     start = _start_inside(orders) if orders["is_inside"] else _start_outside
     hide_mounts()
+    codecs.lookup("ascii")  # what nobody may not read is imported before
     become(orders["world"])
     take_away(orders["world"])
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -103,17 +105,17 @@ def _start_inside(orders: dict[str, Any]) -> Starter:
 
     torch.set_num_threads(1)
     torch.nn.functional.softmax(torch.randn(8, 8) @ torch.randn(8, 8), dim=1)
-    without = tuple(orders["without"])
+    without, memory_bytes = tuple(orders["without"]), orders["plants"]["memory_bytes"]
 
     def start(body: Callable[[int], None], result_fd: int) -> int:
         parent = os.getpid()
         birth = fork_inside(wanted="namespaces" not in without)
         if birth.pid == 0:
-            walls = Walls(
-                memory_bytes=orders["plants"]["memory_bytes"], cpu_s=5, keep_fds=(result_fd,), without=without
-            )
-            enter(walls, birth, parent)
-            body(result_fd)
+            try:
+                enter(Walls(memory_bytes, cpu_s=5, keep_fds=(result_fd,), without=without), birth, parent)
+                body(result_fd)
+            finally:
+                os._exit(70)
         return birth.pid
 
     return start

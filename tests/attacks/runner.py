@@ -44,11 +44,16 @@ def attack_names() -> list[str]:
     return sorted(str(path.relative_to(HERE).with_suffix("")) for path in HERE.glob("*/*.py"))
 
 
-def run(world: str, *, inside: bool, names: Sequence[str] | None = None) -> list[Trial]:
-    """Runs attacks one after the other, each in a process of its own, and says what came of them."""
+def run(world: str, *, inside: bool, names: Sequence[str] | None = None, without: Sequence[str] = ()) -> list[Trial]:
+    """Runs attacks one after the other, each in a process of its own, and says what came of them.
+
+    Args:
+        without: layers of the jail that are not put up, for asking what the others hold.
+    """
     names = list(names or attack_names())
+    more = {"names": names, "is_inside": inside, "without": list(without)}
     with _field(world) as (orders, prey):
-        trials = list(_trials(orders | {"names": names, "is_inside": inside}, prey))
+        trials = list(_trials(orders | more, prey))
     assert [trial.name for trial in trials] == names, "an attack ended the process that runs them"
     return trials
 
@@ -93,7 +98,7 @@ def _trials(orders: dict[str, Any], prey: subprocess.Popen[str]) -> Iterator[Tri
     sent = {key: value for key, value in orders.items() if key not in ("secrets", "folder")}
     with ours, ours.makefile("rw", encoding="utf-8") as stream:
         _lay_victim(folder, orders["world"])
-        stream.write(json.dumps({**sent, "memory_pipe": source, "deadline_s": DEADLINE_S, "without": []}) + "\n")
+        stream.write(json.dumps({**sent, "memory_pipe": source, "deadline_s": DEADLINE_S}) + "\n")
         stream.flush()
         for line in stream:
             outcome = json.loads(line)
