@@ -68,7 +68,7 @@ def fork_inside(*, wanted: bool = True) -> Birth:
 
 def _clone(names: Sequence[str]) -> int:
     """Forks into new namespaces: what ``os.fork`` does around its system call, around this one."""
-    flags, place = signal.SIGCHLD, 0
+    flags, place = int(signal.SIGCHLD), 0
     for name in names:
         flags |= FLAGS[name]
     slot = ctypes.c_void_p()
@@ -79,8 +79,8 @@ def _clone(names: Sequence[str]) -> int:
         pass  # a kernel without it: the number is only compared with itself
     flags |= (_CHILD_SETTID | _CHILD_CLEARTID) if place else 0
     # x86-64 takes (flags, stack, parent's, child's, thread area), 64-bit ARM swaps the last two
-    on_arm = (machine() or _nowhere()).name == "aarch64"
-    last = (0, place) if on_arm else (place, 0)
+    found = machine()
+    last = (0, place) if found is not None and found.name == "aarch64" else (place, 0)
     ctypes.pythonapi.PyOS_BeforeFork()
     try:
         pid = call("clone", flags, 0, 0, *last)
@@ -89,10 +89,6 @@ def _clone(names: Sequence[str]) -> int:
         raise
     (ctypes.pythonapi.PyOS_AfterFork_Parent if pid else ctypes.pythonapi.PyOS_AfterFork_Child)()
     return pid
-
-
-def _nowhere() -> None:
-    raise OSError(38, "namespaces are Linux's, on x86-64 and 64-bit ARM")
 
 
 def _map_user(uid: int, gid: int) -> None:
