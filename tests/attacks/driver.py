@@ -98,13 +98,11 @@ def _start_outside(body: Callable[[int], None], result_fd: int) -> int:
 
 
 def _start_inside(orders: dict[str, Any]) -> Starter:
-    """Returns what forks a child and jails it as judging children are; torch is imported and warm, as in their zygote."""
-    import torch
-
+    """Returns what forks a child and jails it as judging children are, from a process that is warm as their zygote is."""
     from fitness.jail import Walls, enter, fork_inside
+    from fitness.jail.run_inside import prepare
 
-    torch.set_num_threads(1)
-    torch.nn.functional.softmax(torch.randn(8, 8) @ torch.randn(8, 8), dim=1)
+    prepare()
     without, memory_bytes = tuple(orders["without"]), orders["plants"]["memory_bytes"]
 
     def start(body: Callable[[int], None], result_fd: int) -> int:
@@ -127,7 +125,7 @@ def _try(module: ModuleType, plants: Plants, ears: socket.socket, start: Starter
     pid = start(lambda result_fd: _attack(module, plants, result_fd), theirs.fileno())
     theirs.close()
     answer = _listen(ours, time.monotonic() + getattr(module, "DEADLINE_S", deadline_s))
-    ended_itself, late_s, status = _end(pid)
+    ended_itself, late_s, status = _end(pid, is_polite=start is _start_outside)
     ours.close()
     return {
         **answer,
@@ -179,10 +177,13 @@ def _parsed(data: bytes) -> dict[str, Any]:
     return answer if isinstance(answer, dict) else {"died": "with an answer of its own making"}
 
 
-def _end(pid: int) -> tuple[bool, float, int]:
-    """Asks a child to end, then kills it. Returns whether asking was enough, how long killing took, its wait status."""
+def _end(pid: int, *, is_polite: bool) -> tuple[bool, float, int]:
+    """Asks a child to end, if that is polite, then kills it.
+
+    Returns whether it ended so, how long killing took, and its wait status.
+    """
     status = _reap(pid, GRACE_S / 5)
-    if status is None:
+    if status is None and is_polite:
         os.kill(pid, signal.SIGTERM)
         status = _reap(pid, GRACE_S)
     if status is not None:
