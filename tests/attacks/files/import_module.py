@@ -1,0 +1,13 @@
+"""Imports a module that nothing has needed so far, which reads a file; success is the module."""
+
+import importlib
+import sys
+
+from tests.attacks.toolkit import Plants
+
+
+def attack(plants: Plants) -> str | None:
+    unused = next(
+        name for name in ("this", "antigravity", "chunk", "sndhdr", "nntplib", "cgi") if name not in sys.modules
+    )
+    return f"imported {importlib.import_module(unused).__file__}"

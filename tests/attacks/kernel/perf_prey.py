@@ -1,0 +1,10 @@
+"""Watches what a neighbour does (perf_event_open); success is the descriptor."""
+
+import struct
+
+from tests.attacks.toolkit import Plants, call
+
+
+def attack(plants: Plants) -> str | None:
+    event = struct.pack("<IIQ", 1, 112, 0).ljust(112, b"\0")
+    return f"descriptor {call('perf_event_open', event, plants.prey_pid, -1, -1, 0)}"

@@ -1,0 +1,9 @@
+"""Forks with the system call clone; success is the child."""
+
+import signal
+
+from tests.attacks.toolkit import Plants, call, in_child
+
+
+def attack(plants: Plants) -> str | None:
+    return in_child(lambda: call("clone", int(signal.SIGCHLD), 0, 0, 0, 0))

@@ -1,0 +1,9 @@
+"""Attaches to a neighbour as a debugger (PTRACE_SEIZE); success is that it may."""
+
+from tests.attacks.toolkit import Plants, call
+
+PTRACE_SEIZE = 0x4206
+
+
+def attack(plants: Plants) -> str | None:
+    return f"ptrace returned {call('ptrace', PTRACE_SEIZE, plants.prey_pid, 0, 0)}"

@@ -1,0 +1,191 @@
+"""Lays the plants out, runs attacks in a world, outside or inside, and judges each by what was planted.
+
+Nouns: a *trial* is one attack's run; it *succeeded* when a planted secret came back, a witness stands, or something was felt.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fitness.child_process import module_path, start_process
+from tests.attacks.driver import load_attack
+from tests.attacks.worlds import NOBODY, WORLDS
+
+HERE = Path(__file__).parent
+KINDS = ("file", "environment", "memory", "descriptor", "shared", "socket")
+DEADLINE_S = 1.0
+MEMORY_BYTES = 512 << 20
+WALL_S = 240.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One attack's run: its name, whether it succeeded, and what shows it; ``late_s`` is how long killing it took."""
+
+    name: str
+    succeeded: bool
+    what: str
+    late_s: float = 0.0
+
+
+def attack_names() -> list[str]:
+    """The attacks kept here: one file each, in a folder for each group."""
+    return sorted(str(path.relative_to(HERE).with_suffix("")) for path in HERE.glob("*/*.py"))
+
+
+def run(world: str, *, inside: bool, names: Sequence[str] | None = None, without: Sequence[str] = ()) -> list[Trial]:
+    """Runs attacks one after the other, each in a process of its own, and says what came of them.
+
+    Args:
+        without: layers of the jail that are not put up, for asking what the others hold.
+    """
+    names = list(names or attack_names())
+    more = {"names": names, "is_inside": inside, "without": list(without)}
+    with _field(world) as (orders, prey):
+        trials = list(_trials(orders | more, prey))
+    assert [trial.name for trial in trials] == names, "an attack ended the process that runs them"
+    return trials
+
+
+@contextmanager
+def _field(world: str) -> Iterator[tuple[dict[str, Any], subprocess.Popen[str]]]:
+    """A folder and a neighbour with plants; yields the orders for the driver, and the neighbour."""
+    sown = {kind: f"PLANT-{kind}-{secrets.token_hex(12)}" for kind in KINDS}
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        Path(folder, "secret").write_text(sown["file"])
+        orders = {"world": world, "folder": folder, "secrets": sown}
+        environment = {**os.environ, "PYTHONPATH": module_path(), "PLANT": sown["environment"]}
+        command = [sys.executable, "-P", "-m", "tests.attacks.prey"]
+        prey = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert prey.stdin is not None
+        try:
+            prey.stdin.write(json.dumps(orders) + "\n")
+            prey.stdin.flush()
+            places = json.loads(_line(prey))
+            yield {**orders, "plants": {"folder": folder, "memory_bytes": MEMORY_BYTES, **places}}, prey
+            prey.stdin.close()
+            prey.wait(10)
+        finally:
+            prey.kill()
+            prey.wait()
+            for stream in (prey.stdin, prey.stdout):
+                assert stream is not None
+                stream.close()
+
+
+def _trials(orders: dict[str, Any], prey: subprocess.Popen[str]) -> Iterator[Trial]:
+    ours, theirs = socket.socketpair()
+    source, sink = os.pipe()
+    os.write(sink, orders["secrets"]["memory"].encode())
+    os.close(sink)
+    process = _start_driver(orders, theirs, source)
+    theirs.close()
+    os.close(source)
+    ours.settimeout(WALL_S)
+    folder = orders["plants"]["folder"]
+    sent = {key: value for key, value in orders.items() if key not in ("secrets", "folder")}
+    with ours, ours.makefile("rw", encoding="utf-8") as stream:
+        _lay_victim(folder, orders["world"])
+        stream.write(json.dumps({**sent, "memory_pipe": source, "deadline_s": DEADLINE_S}) + "\n")
+        stream.flush()
+        for line in stream:
+            outcome = json.loads(line)
+            felt = [*outcome["traces"], *_asked(prey), *_changes(folder, orders["world"])]
+            yield _judged(outcome, felt, orders["secrets"], orders["is_inside"])
+            stream.write("on\n")
+            stream.flush()
+    process.wait(10)
+
+
+def _start_driver(orders: Mapping[str, Any], connection: socket.socket, source: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-P", "-m", "tests.attacks.driver", str(connection.fileno())]
+    if orders["is_inside"]:
+        return start_process(command, connection.fileno(), source)
+    environment = {**os.environ, "PYTHONPATH": module_path(), "PLANT": orders["secrets"]["environment"]}
+    with open(f"{orders['plants']['folder']}/said", "wb") as said:
+        return subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=said, pass_fds=(connection.fileno(), source)
+        )
+
+
+def _judged(outcome: dict[str, Any], felt: Sequence[str], sown: Mapping[str, str], inside: bool) -> Trial:
+    """Believes no attack that claims a secret without showing it; what was felt is a success whatever it says."""
+    name, late_s = outcome["name"], outcome["late_s"]
+    module = load_attack(name)
+    proof = getattr(module, "PROOF", None)
+    if "evidence" in outcome:
+        shown = sown[proof] in outcome["evidence"] if proof else True
+        if shown and not getattr(module, "WITNESS", False):
+            return Trial(name, True, "; ".join([outcome["evidence"], *felt]), late_s)
+    if felt:
+        return Trial(name, True, "; ".join(felt), late_s)
+    if getattr(module, "LASTS", False) and not inside and not outcome["ended_itself"]:
+        return Trial(name, True, "SIGTERM at the deadline did not end it", late_s)
+    return Trial(name, False, _why(outcome), late_s)
+
+
+def _why(outcome: Mapping[str, Any]) -> str:
+    if "evidence" in outcome:
+        return f"claims without proof: {outcome['evidence']}"
+    if "refused" in outcome:
+        return f"refused: {outcome['refused']}"
+    status = outcome["status"]
+    return f"killed by signal {status & 0x7F}" if os.WIFSIGNALED(status) else f"ended with {os.WEXITSTATUS(status)}"
+
+
+def _asked(prey: subprocess.Popen[str]) -> list[str]:
+    """Asks the neighbour what it felt."""
+    assert prey.stdin is not None
+    prey.stdin.write("report\n")
+    prey.stdin.flush()
+    return [f"the neighbour: {felt}" for felt in json.loads(_line(prey))]
+
+
+def _line(prey: subprocess.Popen[str]) -> str:
+    assert prey.stdout is not None
+    line = prey.stdout.readline()
+    assert line, "the neighbour is gone"
+    return line
+
+
+def _lay_victim(folder: str, world: str) -> None:
+    victim = Path(folder, "victim")
+    victim.unlink(missing_ok=True)
+    victim.write_text("as it was")
+    victim.chmod(0o666)
+    if os.getuid() == 0:
+        os.chown(victim, owner := _owner(world), owner)
+
+
+def _owner(world: str) -> int:
+    return NOBODY if WORLDS[world][0] and os.getuid() == 0 else os.getuid()
+
+
+def _changes(folder: str, world: str) -> list[str]:
+    """Returns what an attack did to the folder, and sets it right."""
+    felt = []
+    for path in sorted(Path(folder).iterdir()):
+        if path.name not in ("secret", "victim", "socket", "said"):
+            felt.append(f"{path.name} was made")
+            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    victim, found = Path(folder, "victim"), "removed"
+    if victim.is_file():
+        state = victim.stat()
+        names = os.listxattr(victim)
+        found = f"{victim.read_text()} {state.st_mode & 0o7777:o} {state.st_uid} {state.st_mtime == 1} {names}"
+    if found != f"as it was 666 {_owner(world)} False []":
+        felt.append(f"the victim: {found}")
+        _lay_victim(folder, world)
+    return felt

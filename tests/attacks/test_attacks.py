@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import ast
+import os
+import platform
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.attacks.runner import Trial, attack_names, run
+
+HERE = Path(__file__).parent
+FULL_WORLDS = ("root", "nobody", "root without user namespaces", "nobody without user namespaces")
+BARE_WORLD = "nobody without namespaces and Landlock"
+KILLED_WITHIN_S = 0.25
+#: What a process is judged with when one wall is missing: these groups have to stay closed by the others.
+CLOSED_TWICE = ("files/read", "files/write", "files/overwrite", "proc/", "environment/", "descriptors/")
+is_root = os.getuid() == 0
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() != "x86_64", reason="the attacks are written for Linux on x86-64"
+)
+
+
+def successes(trials: Sequence[Trial]) -> list[str]:
+    return [f"{trial.name}: {trial.what}" for trial in trials if trial.succeeded]
+
+
+def reasons(trials: Sequence[Trial]) -> str:
+    """How often which end, in words."""
+    counts = Counter("succeeded" if trial.succeeded else trial.what.split(":")[0] for trial in trials)
+    return ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
+
+
+def worlds() -> list[str]:
+    return [world for world in FULL_WORLDS if is_root or not world.startswith("root")]
+
+
+def test_there_are_at_least_sixty_attacks_and_each_says_what_it_is_after() -> None:
+    names = attack_names()
+    assert len(names) >= 60
+    for name in names:
+        text = ast.get_docstring(ast.parse((HERE / f"{name}.py").read_text()))
+        assert text, name
+
+
+def test_no_attack_succeeds_inside(told: Callable[[str], None]) -> None:
+    """All of them, from one zygote, as whoever runs the tests."""
+    world = worlds()[0]
+    trials = run(world, inside=True)
+    told(f"{len(trials)} attacks inside as {world}: {reasons(trials)}")
+    assert successes(trials) == []
+    assert max(trial.late_s for trial in trials) < KILLED_WITHIN_S
+
+
+@pytest.mark.slow
+def test_most_attacks_succeed_outside(told: Callable[[str], None]) -> None:
+    """An attack that the machine refuses anyway says nothing about the jail; at least 40 must depend on it."""
+    trials = run(worlds()[0], inside=False)
+    told(f"{len(trials)} attacks outside as {worlds()[0]}: {reasons(trials)}")
+    assert len(trials) >= 60
+    if not is_root:
+        told("not root: how many succeed outside was not held against the 40")
+        return
+    assert len(successes(trials)) >= 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", worlds()[1:])
+def test_no_attack_succeeds_inside_in_any_other_world(world: str, told: Callable[[str], None]) -> None:
+    outside, trials = run(world, inside=False), run(world, inside=True)
+    told(f"{len(trials)} attacks as {world}: outside {reasons(outside)}; inside {reasons(trials)}")
+    assert successes(trials) == []
+    assert max(trial.late_s for trial in trials) < KILLED_WITHIN_S
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", ["namespaces", "Landlock", "system calls", "empty root", "own user"])
+def test_without_one_wall_the_others_still_keep_files_processes_and_secrets(
+    layer: str, told: Callable[[str], None]
+) -> None:
+    """No layer is the only one between an attack and what it is after."""
+    trials = run(worlds()[0], inside=True, without=[layer])
+    escaped = [trial for trial in trials if trial.succeeded]
+    told(f"without {layer}: {len(escaped)} of {len(trials)} succeed ({', '.join(trial.name for trial in escaped)})")
+    secrets = [trial.name for trial in escaped if trial.name.startswith(CLOSED_TWICE) or "PLANT-" in trial.what]
+    assert secrets == []
+    assert layer == "system calls" or escaped == []
+
+
+def test_the_runner_believes_only_what_was_planted() -> None:
+    """Outside, an attack that reads a secret succeeds; the same file claims nothing it cannot show."""
+    names = [
+        "environment/variables",
+        "files/read_secret",
+        "files/write_file",
+        "processes/daemon",
+        "processes/signal_prey",
+    ]
+    trials = {trial.name: trial for trial in run(worlds()[0], inside=False, names=[*names, "bombs/silence"])}
+    assert [name for name in names if not trials[name].succeeded] == []
+    assert "PLANT-environment-" in trials["environment/variables"].what
+    assert "PLANT-file-" in trials["files/read_secret"].what
+    assert trials["files/write_file"].what == "written was made"
+    assert "1 processes were left" in trials["processes/daemon"].what
+    assert "signal 10" in trials["processes/signal_prey"].what
+    assert not trials["bombs/silence"].succeeded
