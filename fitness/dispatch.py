@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -40,14 +40,14 @@ class Dispatch(Generic[Seat, Held]):
     A run ends once: by ``finish``, by ``give_up`` or with its seat. What is said of it later, or twice, changes nothing.
 
     Args:
-        unit_timeout_s: after so long without an answer a seat counts as dead.
+        unit_timeout_s: after so long without an answer a seat counts as dead; a number, or what gives a unit's.
     """
 
     def __init__(
         self,
         objects: ObjectTable[Held],
         benchmark: Benchmark,
-        unit_timeout_s: float = math.inf,
+        unit_timeout_s: float | Callable[[WorkUnit], float] = math.inf,
     ) -> None:
         self.objects = objects
         self._benchmark = benchmark
@@ -69,6 +69,10 @@ class Dispatch(Generic[Seat, Held]):
     def is_starting(self, seat: Seat) -> bool:
         """Whether a seat's worker is not up yet."""
         return seat in self._starting
+
+    def is_seated(self, seat: Seat) -> bool:
+        """Whether a seat is there: starting, idle or at work."""
+        return seat in self._starting or seat in self._idle or self.run_of(seat) is not None
 
     def ready(self, seat: Seat) -> None:
         """Notes that a seat's worker is up; one that was lost meanwhile stays lost."""
@@ -106,7 +110,8 @@ class Dispatch(Generic[Seat, Held]):
         """Returns the run that begins now, or None where no unit or no seat is free."""
         if not self._queue or not self._idle:
             return None
-        run = Run(self._num_runs, self._idle.popleft(), self._queue.popleft(), now + self._unit_timeout_s)
+        seat, unit, timeout_s = self._idle.popleft(), self._queue.popleft(), self._unit_timeout_s
+        run = Run(self._num_runs, seat, unit, now + (timeout_s(unit) if callable(timeout_s) else timeout_s))
         self._num_runs += 1
         self._runs[run.number] = run
         return run

@@ -110,8 +110,13 @@ def ray_session() -> Iterator[ModuleType]:
     """The module `ray`, connected to a real cluster of two CPUs on this machine, shared by all tests that ask."""
     import ray
 
-    ray.init(
-        num_cpus=2, object_store_memory=256 * 2**20, include_dashboard=False, log_to_driver=False, namespace="tests"
+    ray.init(  # "local": never another test's cluster on this machine
+        "local",
+        num_cpus=2,
+        object_store_memory=256 * 2**20,
+        include_dashboard=False,
+        log_to_driver=False,
+        namespace="tests",
     )
     yield ray
     ray.shutdown()

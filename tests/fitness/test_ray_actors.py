@@ -3,18 +3,29 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from types import ModuleType
 
 import pytest
 
 from fitness.ray_actors import RayEvaluator
 from population.errors import EvaluatorFailed
-from tests.fitness.toys import MATERIALISE, toy_benchmark
+from tests.fitness.contract import run
+from tests.fitness.toys import MATERIALISE, PLUGINS, toy_benchmark, toy_graph, unit_of
 
 
-def test_more_workers_than_the_cluster_has_cpus_are_refused_at_once(ray_session: ModuleType) -> None:
-    with pytest.raises(EvaluatorFailed, match="2 CPUs"):
-        RayEvaluator(toy_benchmark(), MATERIALISE, num_workers=3)
+def test_more_workers_than_the_cluster_has_cpus_run_as_many_as_fit(ray_session: ModuleType) -> None:
+    told: list[str] = []
+    evaluator = RayEvaluator(toy_benchmark(), MATERIALISE, num_workers=3, plugins=PLUGINS, tell=told.append)
+    units = [replace(unit_of(toy_graph(), seeds=[n]), unit_id=n) for n in range(4)]
+    assert [result.verdicts for result in run(evaluator, *units)] == [["ok"]] * 4
+    deadline = time.monotonic() + 60
+    while len(evaluator.worker_pids) < 2 and time.monotonic() < deadline:
+        run(evaluator, units[0])
+    assert len(evaluator.worker_pids) == 2
+    assert any(line.startswith("2 workers of 3") for line in told), told
+    evaluator.close()
 
 
 def test_a_plugin_that_cannot_be_imported_is_named(ray_session: ModuleType) -> None:

@@ -1,0 +1,19 @@
+"""How long a unit may take before its worker counts as dead.
+
+Generous on purpose: it bounds what honest work can need, so that nothing but a worker that hangs is ever late. A worker
+that was stopped or whose machine is gone is noticed long before, because it gives no sign of life.
+"""
+
+from __future__ import annotations
+
+from fitness.evaluator import WorkUnit
+from fitness.judge import CONTROL_TIMEOUT_S, START_TIMEOUT_S, Limits
+
+
+def unit_timeout_s(unit: WorkUnit, limits: Limits) -> float:
+    """Returns the seconds a unit may take: every candidate hangs in its tile, then alone, and a judge starts twice.
+
+    Making a child has no limit of its own; it is given as long as judging it.
+    """
+    num_candidates = len(unit.candidates)
+    return 2.0 * START_TIMEOUT_S + (2 * num_candidates + 1) * (limits.wall_s + CONTROL_TIMEOUT_S)

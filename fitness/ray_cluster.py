@@ -1,0 +1,174 @@
+"""A Ray cluster as a campaign sees it: started here or joined, which nodes live, and whether it still answers.
+
+Nouns: a *node* is a machine of the cluster, named by its hex id.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fitness import verdict
+from fitness.child_process import KEPT_VARIABLES, module_path
+from population.errors import EvaluatorFailed
+
+#: So long the cluster's head may be silent. Ray itself ends a process whose head was silent for 60 s.
+HEAD_PATIENCE_S = 15.0
+HEAD_TIMEOUT_S = 4.0
+#: Ray reads these when it starts: a token on its ports, no usage reports, no notes on the console, its own memory guard.
+LOCAL_VARIABLES = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_memory_usage_threshold": "0.95",
+}
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+OPEN_PORTS = (
+    "this Ray cluster asks for no token, so whoever reaches its ports runs programs on it; "
+    "keep it on a private network, or start it with RAY_AUTH_MODE=token"
+)
+
+
+class RayCluster:
+    """A connection to Ray. One that this object started ends with ``close``; one that was there before is left running.
+
+    Args:
+        address: a cluster's address; None or empty starts Ray on this machine.
+        tell: is given a line where the person ought to know something.
+
+    Raises:
+        EvaluatorFailed: Ray cannot be started or reached.
+    """
+
+    def __init__(
+        self, address: str | None, num_cpus: int, object_store_bytes: int, tell: Callable[[str], None]
+    ) -> None:
+        self._address = address
+        self._silent_since: float | None = None
+        self._is_ours = _start(address, num_cpus, object_store_bytes)
+        if not has_token():
+            tell(OPEN_PORTS)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Returns what a worker's environment needs: one thread, what changes kernels, and here also what to import."""
+        kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+        if self._address:
+            bits = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA")
+            return {**{name: value for name, value in kept.items() if name in bits}, **ONE_THREAD}
+        return {**kept, **ONE_THREAD, "PYTHONPATH": module_path()}
+
+    @property
+    def own_node(self) -> str:
+        """Returns the node that this process belongs to."""
+        import ray
+
+        return str(ray.get_runtime_context().get_node_id())
+
+    def nodes(self) -> dict[str, int] | None:
+        """Returns the CPUs of each living node, or None where the head is silent, but not for long yet.
+
+        Raises:
+            EvaluatorFailed: the head or this machine's own node is gone.
+        """
+        from ray.exceptions import RayError
+
+        now = time.monotonic()
+        try:
+            found = _head().get_all_node_info(timeout=HEAD_TIMEOUT_S)
+        except (RayError, OSError, RuntimeError) as error:
+            self._silent_since = now if self._silent_since is None else self._silent_since
+            if time.monotonic() - self._silent_since >= HEAD_PATIENCE_S:
+                raise self._gone(f"its head gives no answer: {verdict.one_line(str(error), 120)}") from error
+            return None
+        self._silent_since = None
+        alive = {
+            node_id.hex(): int(node.resources_total.get("CPU", 0)) for node_id, node in found.items() if node.state == 0
+        }
+        if self.own_node not in alive:
+            raise self._gone("its node on this machine is gone")
+        return alive
+
+    def close(self) -> None:
+        """Ends the Ray that this object started, or leaves the cluster it joined; closing twice changes nothing."""
+        import ray
+
+        if self._is_ours:
+            self._is_ours = False
+            ray.shutdown()
+
+    def _gone(self, reason: str) -> EvaluatorFailed:
+        where = f"the Ray cluster at {self._address}" if self._address else "Ray on this machine"
+        return EvaluatorFailed(
+            f"{where} is lost, {reason}. Nothing that was committed is; `evolve resume` goes on from there"
+        )
+
+
+def has_token() -> bool:
+    """Returns whether Ray in this process names itself by a token, and asks its callers for it."""
+    from ray import _raylet
+
+    compiled: Any = _raylet
+    return bool(compiled.get_authentication_mode() == compiled.AuthenticationMode.TOKEN)
+
+
+def _head() -> Any:
+    """Returns the client of the cluster's head, the one of Ray's that gives up after a stated time."""
+    from ray._private.worker import global_worker
+
+    return global_worker.gcs_client
+
+
+def _start(address: str | None, num_cpus: int, object_store_bytes: int) -> bool:
+    """Starts or joins Ray; returns whether it is ours to stop."""
+    if _is_running():
+        return False
+    where = f"the Ray cluster at {address}" if address else "Ray on this machine"
+    if not address:
+        _guard_ports()
+    import ray
+    from ray.exceptions import RayError
+
+    local = {
+        "num_cpus": num_cpus,
+        "include_dashboard": False,
+        "object_store_memory": object_store_bytes,
+        "_node_ip_address": "127.0.0.1",
+    }
+    options: dict[str, Any] = {} if address else local
+    try:
+        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
+    except (RayError, ConnectionError, RuntimeError, OSError, ValueError) as error:
+        raise EvaluatorFailed(f"{where} cannot be used: {error}; --address local works without Ray") from error
+    if not address and not has_token():
+        ray.shutdown()
+        raise EvaluatorFailed(
+            f"{where} would listen without asking for a token: unset RAY_AUTH_MODE; --address local works without Ray"
+        )
+    return True
+
+
+def _is_running() -> bool:
+    if "ray" not in sys.modules:
+        return False
+    import ray
+
+    return bool(ray.is_initialized())
+
+
+def _guard_ports() -> None:
+    """Makes Ray's ports ask for a token, made for this process alone unless there is one; its processes inherit it."""
+    os.environ.update(LOCAL_VARIABLES)
+    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    if "ray" in sys.modules:  # it has read the variables already
+        from ray import _raylet
+
+        compiled: Any = _raylet
+        compiled.Config.initialize("")
+        compiled.AuthenticationTokenLoader.instance().reset_cache()
