@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import sys
 import json
 import logging
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
