@@ -21,6 +21,7 @@ from evolve.control import Desk, Interrupted
 from evolve.events import Extended, Marked
 from evolve.home import CONFIG_FILE, SUMMARY_FILE, Home
 from evolve.inexact import recorded_environment, refusal, resume_inexactly
+from evolve.levels import check_user_code
 from evolve.life import mark_commit
 from evolve.outcome import Progress, progress_of, summary_of
 from evolve.patience import DiskFull, Patience, PatientShelf, is_full, keep_reserve, release_reserve
@@ -148,6 +149,7 @@ def _drive(plan: Plan, job: _Job, writer: LineageWriter, patience: Patience, beg
     evaluator = make_evaluator(plan)
     try:
         plan = replace(plan, sandbox_level=evaluator.sandbox_level)
+        check_user_code(plan.config, plan.graph, plan.sandbox_level)
         job.tracker.begin(job.handle, plan.config.model_dump(mode="json"), {"campaign_key": plan.key.hex()})
         shelf = StoreShelf(plan, job.home.block_store())
         turn = _first_turn(plan, job, writer, evaluator, shelf)

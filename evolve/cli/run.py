@@ -38,6 +38,14 @@ DiskWait = Annotated[
     ),
 ]
 DISK_WAIT_S = 600.0
+AcceptLevel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LEVEL",
+        help="The least isolation for plugins' code and for promotions: full, reduced or none.",
+        show_default="the config's",
+    ),
+]
 
 
 def run(
@@ -48,6 +56,7 @@ def run(
     seed: Seed = None,
     workers: Workers = None,
     address: Address = None,
+    accept_level: AcceptLevel = None,
     again: Annotated[bool, typer.Option("--again", help="Compute a finished campaign anew and compare.")] = False,
     disk_wait: DiskWait = DISK_WAIT_S,
     as_json: options.JsonOption = False,
@@ -66,7 +75,7 @@ def run(
     from evolve.config import load_config
     from evolve.plan import make_plan
 
-    extra = [*(overrides or ()), *_as_overrides(seed, workers, address)]
+    extra = [*(overrides or ()), *_as_overrides(seed, workers, address, accept_level)]
     checked = load_config(config, extra)
     make_plan(checked)  # everything that can be wrong is found before anything is made
     _carry_out(checked, options.create_home(home), as_json=as_json, again=again, disk_wait_s=disk_wait)
@@ -91,6 +100,7 @@ def resume(
     ] = False,
     workers: Workers = None,
     address: Address = None,
+    accept_level: AcceptLevel = None,
     disk_wait: DiskWait = DISK_WAIT_S,
     as_json: options.JsonOption = False,
     home: options.HomeOption = None,
@@ -113,7 +123,7 @@ def resume(
     extension = _extension(evaluations, generations)
     states = ("done",) if extension else ("interrupted", "paused", "stopped", "failed")
     handle = the_one(opened, campaign, states, "resume")
-    config = load_config(opened.campaign_dir(handle) / CONFIG_FILE, _as_overrides(None, workers, address))
+    config = load_config(opened.campaign_dir(handle) / CONFIG_FILE, _as_overrides(None, workers, address, accept_level))
     _carry_out(
         config,
         opened,
@@ -142,8 +152,10 @@ def _more(name: str, text: str) -> int:
     return int(digits)
 
 
-def _as_overrides(seed: int | None, workers: int | None, address: str | None) -> list[str]:
-    given = {"seed": seed, "run.workers": workers, "run.address": address}
+def _as_overrides(
+    seed: int | None, workers: int | None, address: str | None, accept_level: str | None = None
+) -> list[str]:
+    given = {"seed": seed, "run.workers": workers, "run.address": address, "run.accept_level": accept_level}
     return [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
 
 
@@ -204,7 +216,10 @@ def _promote(config: CampaignConfig, home: Home, summary: dict[str, Any], tracke
     output.note(f"the gate: is the champion fit for the head {name!r}? (held-out rows are looked at where it must be)")
     floors = {str(tier): floor for tier, floor in config.promote.floors.items()}
     margin = config.promote.margin
-    decision = promote(home, summary["champion"], name, floors=floors, margin=margin, tracker=tracker)
+    level = config.run.accept_level
+    decision = promote(
+        home, summary["champion"], name, floors=floors, margin=margin, accept_level=level, tracker=tracker
+    )
     summary["heldout"] = {tier: dict(scores) for tier, scores in decision.heldout.items()}
     home.write_summary(summary["campaign"], summary)
     return decision
