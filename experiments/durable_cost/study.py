@@ -219,10 +219,11 @@ def main() -> None:
     torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=24)
+    parser.add_argument("--populations", type=int, nargs="+", default=list(WANTED))
     parser.add_argument("--smoke", action="store_true", help="a population of 32, files under a name of their own")
     arguments = parser.parse_args()
     results = {}
-    for population in (32,) if arguments.smoke else (256, 1024):
+    for population in [32] if arguments.smoke else arguments.populations:
         results[population] = measure(population, arguments.rounds)
         for name, seconds in results[population].items():
             low, median, high = statistics.quantiles(seconds, n=4)
