@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from population.clock import ManualClock
 from population.errors import EvaluatorFailed, Locked, StorageError
 from population.files import FileSystem, LocalFiles
 from population.lineage.records import Commit
-from population.lineage.writer import LineageWriter
+from population.lineage.writer import SEAL_ROWS, LineageWriter
 from tests.simulation.disk import Disk
 from tests.simulation.oracle import Doom, Oracle
 from tests.simulation.workers import SimulatedEvaluator
@@ -69,7 +69,10 @@ KINDS: dict[str, dict[str, Any]] = {
         "objectives": ["cross_entropy"],
         "operators": {},
     },
-    "steady": {"strategy": {"kind": "steady", "population": 5, "settings": {"batch": 2, "window": 3}}, "stop": {"generations": 2}},
+    "steady": {
+        "strategy": {"kind": "steady", "population": 5, "settings": {"batch": 2, "window": 3}},
+        "stop": {"generations": 2},
+    },
 }
 
 
@@ -153,7 +156,7 @@ class Campaign:
         self._num_workers = rng.randint(1, 4)
         self._exhausted: dict[int, str] = {}
         self._acknowledged = -1
-        self._is_first_commit = True
+        self._attempted = -1
         self._disk: Disk | None = None
         self._evaluator: SimulatedEvaluator | None = None
 
@@ -179,7 +182,10 @@ class Campaign:
             commit_of(writer, found)
             self._acknowledged = found.step
 
+        seal_rows = self._world.rng.choice([4, 12, SEAL_ROWS, SEAL_ROWS, SEAL_ROWS])
+        self._world.counts["campaigns that seal as they go"] += seal_rows < SEAL_ROWS
         patch.setattr(LineageWriter, "commit", commit)
+        patch.setattr(launching, "LineageWriter", partial(LineageWriter, seal_rows=seal_rows))
         patch.setattr(
             Home, "config_of", lambda home, handle: plan_of(self.kind).config
         )  # parsing it is no part of this
@@ -221,7 +227,6 @@ class Campaign:
         self._interrupted = threading.Event()
         if world.counts["interruptions"] < weather.interruptions:
             world.later(rng.uniform(0.0, 10.0) * rng.choice([1, 10]), self._interrupted.set)
-        self._is_first_commit = True
 
     def _end_life(self) -> None:
         if self._evaluator is not None:
@@ -256,10 +261,9 @@ class Campaign:
     def _check_commit(self, commit: Commit) -> None:
         if commit.step <= self._acknowledged:
             raise Violation(f"step {commit.step} is committed again: it was acknowledged and lost")
-        at_most = self._acknowledged + (2 if self._is_first_commit else 1)
-        if commit.step > at_most:
-            raise Violation(f"step {commit.step} follows step {self._acknowledged}")
-        self._is_first_commit = False
+        if commit.step > self._attempted + 1:
+            raise Violation(f"step {commit.step} is committed, step {self._attempted + 1} never was")
+        self._attempted = commit.step
 
     def _check_end(self, root: Path, summary: Mapping[str, Any]) -> None:
         home = Home.open(root)

@@ -82,6 +82,18 @@ class Disk:
         """Shortens a file."""
         self._effect(lambda: self._inner.truncate(path, size), lambda: None)
 
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        """Any other method of the file system is an effect too; a death in its midst is as if it never began."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+
+        def call(*arguments: object, **named: object) -> object:
+            done: list[object] = []
+            self._effect(lambda: done.append(getattr(self._inner, name)(*arguments, **named)), lambda: None)
+            return done[0]
+
+        return call
+
     def die(self) -> None:
         """Ends the driver's process here."""
         self.is_dead = True

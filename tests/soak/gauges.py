@@ -88,8 +88,12 @@ def threads_of(pid: int) -> float:
 
 
 def shared_bytes() -> float:
-    """Returns the bytes of shared memory files of this machine; the jail's and Ray's are such."""
-    return _bytes_below(SHARED_MEMORY)
+    """Returns the bytes of the shared memory objects of this machine; Ray's store is one. Folders there are not ours."""
+    total = 0
+    for entry in os.scandir(SHARED_MEMORY) if SHARED_MEMORY.is_dir() else ():
+        with suppress(OSError):
+            total += entry.stat(follow_symlinks=False).st_size if entry.is_file(follow_symlinks=False) else 0
+    return float(total)
 
 
 def disk_bytes(home: Path) -> float:
@@ -100,7 +104,7 @@ def disk_bytes(home: Path) -> float:
 
 def leftovers(home: Path) -> float:
     """Returns how many temporary files are older than any write takes."""
-    return float(sum(_age(path) > 30.0 for path in home.rglob(".tmp-*")))
+    return float(sum(_age(path) > 30.0 for path in _files_below(home) if path.name.startswith(".tmp-")))
 
 
 def zombies(pids: Iterable[int]) -> list[int]:
@@ -118,10 +122,14 @@ def zombies(pids: Iterable[int]) -> list[int]:
 
 def _bytes_below(folder: Path) -> float:
     total = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):
-            total += path.lstat().st_size if path.is_file() else 0
+    for path in _files_below(folder):
+        with suppress(OSError):  # it is gone by now
+            total += path.lstat().st_size
     return float(total)
+
+
+def _files_below(folder: Path) -> list[Path]:
+    return [Path(place, name) for place, _, names in os.walk(folder) for name in names]
 
 
 def _age(path: Path) -> float:
