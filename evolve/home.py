@@ -173,12 +173,19 @@ class Home:
 
         return load_config(self.campaign_dir(handle) / CONFIG_FILE)
 
+    def key_of(self, handle: str) -> bytes:
+        """Returns the campaign key: of the config that it was begun with, and of its origin where it was forked."""
+        from evolve.origin import origin_of
+
+        origin, key = origin_of(self, handle), self.config_of(handle).key
+        return key if origin is None else origin.key(key)
+
     def campaign_by_key(self, key_hex: str) -> list[tuple[str, str]]:
         """Returns the (handle, state) of every campaign with this campaign key, the oldest first."""
         found = []
         for handle in self.campaigns():
             try:
-                key = self.config_of(handle).key.hex()
+                key = self.key_of(handle).hex()
             except InputError:
                 continue  # written by another version: not the campaign that is looked for
             if key == key_hex:
