@@ -97,9 +97,10 @@ def launch(
     Raises:
         Interrupted: asked to end; the lineage is whole, and launching again goes on.
         ConfigError, InvalidGraph: the config does not fit, or the environment; nothing was computed.
-        InputError: an extension of a campaign that is not finished.
+        InputError: an extension of a campaign that is not finished; a home of an older format.
         Locked: another process runs this campaign. DiskFull: and the campaign is paused.
     """
+    home.check_current()
     if handle is not None:
         origin = origin_of(home, handle)
     plan = with_origin(make_plan(config), origin)
