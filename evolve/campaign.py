@@ -33,7 +33,7 @@ from evolve.events import (
 )
 from evolve.life import continue_inexactly, life_event_of, mark, reopened
 from evolve.plan import Plan, distil_settings, settings_value
-from evolve.recipe import Recipe, canonical_settings, individual_id
+from evolve.recipe import Recipe, canonical_settings
 from evolve.rows import blocks_row, campaign_row
 from evolve.state import Asked, Met, State, Turn
 from evolve.strategies import Batch, Proposal
@@ -46,8 +46,14 @@ from population.randomness import derive_seed
 
 def begin(plan: Plan) -> Turn:
     """Returns the first turn of a campaign: its record, and the first batches to judge."""
-    state = State(strategy=plan.strategy.start(plan.problem))
-    commit = Commit(step=0, rows={"campaigns": [campaign_row(plan, "running")]}, events=({"event": "begin"},))
+    founders = {-place - 1: founder for place, founder in enumerate(plan.origin.founders)} if plan.origin else {}
+    state = State(
+        strategy=plan.strategy.start(plan.problem),
+        digests={event: founder.digest for event, founder in founders.items()},
+        widths={event: founder.widths for event, founder in founders.items()},
+    )
+    event = {"event": "begin", **({"origin": plan.origin.to_value()} if plan.origin else {})}
+    commit = Commit(step=0, rows={"campaigns": [campaign_row(plan, "running")]}, events=(event,))
     turn = _fill(plan, state)
     return Turn(turn.state, turn.work, (commit,))
 
@@ -178,7 +184,7 @@ def _repeats(plan: Plan, state: State, batch: Batch) -> tuple[dict[int, int], di
 
 def recipe_of(plan: Plan, proposal: Proposal) -> Recipe:
     """Returns the recipe of a proposal, its parents named by individual id."""
-    parents = tuple(individual_id(plan.key, event) for event in proposal.parents)
+    parents = tuple(plan.individual(event) for event in proposal.parents)
     return Recipe(proposal.operator, parents, tuple(d.hex() for d in proposal.inputs), proposal.seed, proposal.settings)
 
 

@@ -38,11 +38,13 @@ class Wish:
 
 
 class Interrupted(Exception):
-    """The campaign was asked to end; its lineage is whole and it can be resumed. state: as a wish's."""
+    """The campaign was asked to end; its lineage is whole and it can be resumed. state: as a wish's; campaign: its handle,
+    where somebody knows it."""
 
     def __init__(self, message: str, state: str = "interrupted") -> None:
         super().__init__(message)
         self.state = state
+        self.campaign = ""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """The home: the one folder that holds everything the program keeps.
 
-    VERSION        {"version": 1}
+    VERSION        {"version": 2}
     store/         blocks by content id          keys/        what signs the heads, mode 0600
     lineage/       sealed segments               mlflow.db, mlartifacts/
     campaigns/     a folder a campaign: config.yaml, its journal, summary.json when it is over
+    tombstones/    what is still known of campaigns that were purged
 
 Nouns: *home*, *handle* (a campaign's name in its home). Nothing heavy is imported before it is needed.
 """
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from population.lineage.reader import LineageReader
     from population.store import BlockStore
 
-VERSION = 1
+VERSION = 2
 FOLDER_NAME = ".evolve"
 VERSION_FILE = "VERSION"
 CONFIG_FILE = "config.yaml"
@@ -131,6 +132,24 @@ class Home:
         return self.root / "keys"
 
     @property
+    def tombstones_root(self) -> Path:
+        """Where lies what is still known of purged campaigns."""
+        return self.root / "tombstones"
+
+    @property
+    def version(self) -> int:
+        """The format of this home. Raises DamageError."""
+        return _check_version(self.root)
+
+    def check_current(self) -> None:
+        """Raises InputError where the home has an older format than campaigns are written in."""
+        if self.version < VERSION:
+            raise InputError(
+                f"{self.root}: this home has format {self.version}, campaigns are run in format {VERSION}: "
+                "`evolve upgrade` moves it (nothing is lost; older programs cannot open it then)"
+            )
+
+    @property
     def artifacts_root(self) -> Path:
         """Where the tracker keeps plots and models when no server was named."""
         return self.root / "mlartifacts"
@@ -188,12 +207,19 @@ class Home:
 
         return load_config(self.campaign_dir(handle) / CONFIG_FILE)
 
+    def key_of(self, handle: str) -> bytes:
+        """Returns the campaign key: of the config that it was begun with, and of its origin where it was forked."""
+        from evolve.origin import origin_of
+
+        origin, key = origin_of(self, handle), self.config_of(handle).key
+        return key if origin is None else origin.key(key)
+
     def campaign_by_key(self, key_hex: str) -> list[tuple[str, str]]:
         """Returns the (handle, state) of every campaign with this campaign key, the oldest first."""
         found = []
         for handle in self.campaigns():
             try:
-                key = self.config_of(handle).key.hex()
+                key = self.key_of(handle).hex()
             except InputError:
                 continue  # written by another version: not the campaign that is looked for
             if key == key_hex:
@@ -253,7 +279,8 @@ class Home:
         number = 1
         while True:
             handle = name if number == 1 else f"{name}-{number}"
-            if not (self.lineage_root / handle).exists() and self._reserve(handle):
+            is_taken = (self.lineage_root / handle).exists() or (self.tombstones_root / f"{handle}.json").exists()
+            if not is_taken and self._reserve(handle):
                 return handle
             number += 1
 
@@ -301,7 +328,7 @@ def _make_folders(path: Path) -> list[Path]:
     """Returns the folders that were missing and are made now, the outer ones first; on an error none is left."""
     made: list[Path] = []
     try:
-        for folder in (path, path / "store", path / "lineage", path / "campaigns", path / "keys"):
+        for folder in (path, path / "store", path / "lineage", path / "campaigns", path / "tombstones", path / "keys"):
             missing = [parent for parent in reversed((folder, *folder.parents)) if not parent.exists()]
             folder.mkdir(mode=0o700 if folder.name == "keys" else 0o777, parents=True, exist_ok=True)
             made += missing
@@ -317,7 +344,8 @@ def _remove_folders(made: list[Path]) -> None:
             folder.rmdir()
 
 
-def _check_version(path: Path) -> None:
+def _check_version(path: Path) -> int:
+    """Returns the format of the home at this path; raises where there is none, or a newer one."""
     file = path / VERSION_FILE
     with _storage(path):
         if not file.is_file():
@@ -331,6 +359,7 @@ def _check_version(path: Path) -> None:
             f"{path}: a newer version of evolve wrote this home (its format is {found}, this program reads up to {VERSION}); "
             "install the newer evolve, or choose another --home"
         )
+    return found
 
 
 def _version_in(data: bytes) -> int | None:

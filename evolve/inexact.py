@@ -65,7 +65,7 @@ def resume_inexactly(
     digests, so that the campaign can be resumed from here on exactly.
     """
     state = replay(plan, read_commits())
-    needed = sorted(state.digests)
+    needed = sorted(event for event in state.digests if event >= 0)
     rebuilt = rebuild_rows(plan, read_records(plan, read_commits()), needed, shelf.stored_row)
     for event in needed:
         evaluator.put(rebuilt.digests[event], rebuilt.rows[event])

@@ -19,10 +19,12 @@ from evolve.campaign import accept, begin
 from evolve.config import CampaignConfig
 from evolve.control import Desk, Interrupted
 from evolve.events import Extended, Marked
+from evolve.fork import founder_rows, with_origin
 from evolve.home import CONFIG_FILE, SUMMARY_FILE, Home
 from evolve.inexact import recorded_environment, refusal, resume_inexactly
 from evolve.levels import check_user_code
 from evolve.life import mark_commit
+from evolve.origin import ORIGIN_FILE, Origin, origin_of
 from evolve.outcome import Progress, progress_of, summary_of
 from evolve.patience import DiskFull, Patience, PatientShelf, is_full, keep_reserve, release_reserve
 from evolve.plan import Plan, make_plan
@@ -76,6 +78,7 @@ def launch(
     tracker: Tracker,
     interrupted: threading.Event,
     clock: Clock | None = None,
+    origin: Origin | None = None,
     extension: Extended | None = None,
     inexactly: bool = False,
     disk_wait_s: float | None = None,
@@ -86,6 +89,7 @@ def launch(
     Args:
         again: compute it even where it is done, and compare the hashes.
         handle: go on with this campaign of the home, whatever others have the same key.
+        origin: begin with the members of another campaign; of a ``handle`` its own is known.
         extension: so much more of a finished campaign; ``handle`` names it.
         inexactly: go on also where the environment is not the one it was begun in.
         disk_wait_s: how long to wait for space on a full disk before the campaign is paused; None: not at all, and a full
@@ -94,10 +98,13 @@ def launch(
     Raises:
         Interrupted: asked to end; the lineage is whole, and launching again goes on.
         ConfigError, InvalidGraph: the config does not fit, or the environment; nothing was computed.
-        InputError: an extension of a campaign that is not finished.
+        InputError: an extension of a campaign that is not finished; a home of an older format.
         Locked: another process runs this campaign. DiskFull: and the campaign is paused.
     """
-    plan = make_plan(config)
+    home.check_current()
+    if handle is not None:
+        origin = origin_of(home, handle)
+    plan = with_origin(make_plan(config), origin)
     known = dict(home.campaign_by_key(plan.key.hex()))
     done = [name for name, state in known.items() if state == "done"]
     wanted = handle if handle is not None else done[0] if done and not again else None
@@ -105,7 +112,7 @@ def launch(
         return {**_required_summary(home, str(wanted)), "already_done": True, "again": None}
     unfinished = [name for name, state in known.items() if state in UNFINISHED and home.summary_of(name) is None]
     if wanted is None:
-        wanted = unfinished[0] if unfinished and not again else _begin_folder(home, config)
+        wanted = unfinished[0] if unfinished and not again else _begin_folder(home, config, origin)
     earlier = next(
         (name for name in done if name != wanted and not _required_summary(home, name).get("extended")), None
     )
@@ -160,8 +167,11 @@ def _drive(plan: Plan, job: _Job, writer: LineageWriter, patience: Patience, beg
             release_reserve(job.home.files, job.folder)
             _try_to_mark(plan, job, writer, Marked("paused", str(error)))
             raise DiskFull(f"campaign {job.handle!r} is paused: {error}, then resume it") from error
-        except (Interrupted, StorageError):
-            raise  # recorded already; or nothing more is asked of such a disk
+        except Interrupted as ended:
+            ended.campaign = job.handle
+            raise
+        except StorageError:
+            raise  # nothing more is asked of such a disk
         except Exception as error:
             _try_to_mark(plan, job, writer, Marked("failed", f"{type(error).__name__}: {error}"[:500]))
             raise
@@ -220,6 +230,9 @@ def _seal(job: _Job) -> None:
 
 def _first_turn(plan: Plan, job: _Job, writer: LineageWriter, evaluator: Evaluator, shelf: StoreShelf) -> Turn:
     """Returns the first turn of a new campaign, or the one that goes on after the last commit."""
+    founders = begin(plan).state.digests if plan.origin else {}
+    for event, row in founder_rows(plan, list(founders)).items():
+        evaluator.put(founders[event], row)
     if writer.next_step == 0:
         return begin(plan)
     reader = job.home.lineage_reader()
@@ -296,10 +309,13 @@ def _conclude(plan: Plan, job: _Job, earlier: str | None, state: State, seconds:
     return {**summary, "already_done": False, "again": compared}
 
 
-def _begin_folder(home: Home, config: CampaignConfig) -> str:
+def _begin_folder(home: Home, config: CampaignConfig, origin: Origin | None) -> str:
     handle = home.new_handle(config.name)
     folder: Path = home.campaign_dir(handle)
     home.files.make_dirs(folder)
+    if origin is not None:
+        value = json.dumps(origin.to_value(), indent=2).encode() + b"\n"
+        home.files.write_atomic(folder / ORIGIN_FILE, value, mode=0o644)
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
     home.files.write_atomic(folder / CONFIG_FILE, text.encode(), mode=0o644)
     return handle

@@ -21,7 +21,8 @@ from evolve import operators, strategies
 from evolve.config import CampaignConfig
 from evolve.operators.distil import DistilSettings
 from evolve.operators.registry import Operator, check_settings
-from evolve.recipe import canonical_settings
+from evolve.origin import Origin
+from evolve.recipe import canonical_settings, individual_id
 from evolve.strategies import Problem, Strategy
 from fitness import datasets
 from fitness.benchmark import Benchmark
@@ -49,6 +50,7 @@ class Plan:
         species: hex digest of the graph. environment: canonical JSON of the fingerprint.
         benchmark_name: as lineage rows name it: the data's name, split seed and digest.
         columns: positions of the config's objectives among the benchmark's.
+        origin: where a forked campaign comes from.
         fractions: part of each symbol's width by tier; empty without tiers.
     """
 
@@ -66,6 +68,13 @@ class Plan:
     columns: tuple[int, ...]
     fractions: Mapping[str, float]
     gates: tuple[ExitGate, ...]
+    origin: Origin | None = None
+
+    def individual(self, event: int) -> str:
+        """Returns the id of a birth of this campaign, or of a founder, which a negative event number names."""
+        if event < 0 and self.origin is not None:
+            return self.origin.founder(event).individual
+        return individual_id(self.key, event)
 
     def widths_of(self, settings: Mapping[str, int]) -> dict[str, int]:
         """Returns the full live widths of a row that was begun with these widths."""
@@ -187,7 +196,7 @@ def _known(get: Callable[[str], Found], name: str, where: str) -> Found:
 
 
 def _check_portfolio(operator: Operator, name: str) -> None:
-    if operator.num_parents == 0 or operator.name in ("distil", "perturb", "openai_es"):
+    if operator.num_parents == 0 or operator.name in ("adopt", "distil", "perturb", "openai_es"):
         raise ConfigError(f"operators.{name}: {operator.key} is not a variation operator; it is used where it belongs")
 
 

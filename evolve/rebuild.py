@@ -14,7 +14,7 @@ from blake3 import blake3
 
 from evolve import operators
 from evolve.materialise import materialise
-from evolve.plan import Plan, make_plan, settings_value
+from evolve.plan import Plan, settings_value
 from evolve.strategies import Batch, Proposal
 from evolve.units import Tiers, cut_batch
 from population.errors import LineageCorrupt, NotFound
@@ -62,7 +62,8 @@ class Rebuilt:
 
 def read_records(plan: Plan, commits: Iterable[Commit]) -> dict[int, Record]:
     """Returns every birth of a campaign by event number. Raises LineageCorrupt where a parent is unknown."""
-    places: dict[str, int] = {}
+    founders = plan.origin.founders if plan.origin else ()
+    places = {founder.individual: -place - 1 for place, founder in enumerate(founders)}
     found: dict[int, Record] = {}
     for commit in commits:
         for births in commit.births:
@@ -120,7 +121,7 @@ def rebuild_rows(
     if missing:
         raise NotFound(f"events {missing[:3]} are not in the lineage of this campaign")
     rows: dict[int, bytes] = {}
-    order = _needed(records, wanted, rows, stored)
+    order = _needed(records, wanted, rows, stored, plan.origin.row if plan.origin else None)
     for level in _levels(records, order):
         _make_level(plan, records, level, rows)
     digests = {event: blake3(row).digest() for event, row in rows.items()}
@@ -128,7 +129,11 @@ def rebuild_rows(
 
 
 def _needed(
-    records: Mapping[int, Record], wanted: Sequence[int], rows: dict[int, bytes], stored: StoredRow | None
+    records: Mapping[int, Record],
+    wanted: Sequence[int],
+    rows: dict[int, bytes],
+    stored: StoredRow | None,
+    founder: Callable[[int], bytes] | None = None,
 ) -> list[int]:
     """Returns the events to make, ascending; fills ``rows`` with what the store already has."""
     needed: set[int] = set()
@@ -136,6 +141,9 @@ def _needed(
     while stack:
         event = stack.pop()
         if event in needed or event in rows:
+            continue
+        if event < 0 and founder is not None:
+            rows[event] = founder(event)
             continue
         record = records[event]
         row = stored(record.digest) if stored is not None and record.digest is not None else None
@@ -209,14 +217,17 @@ def rebuild(home: Home, individual: str) -> dict[str, Any]:
 
 
 def _rebuild_in(home: Home, handle: str, commits: Sequence[Commit], event: int) -> dict[str, Any]:
-    plan = make_plan(home.config_of(handle))
+    from evolve.fork import plan_of
+
+    plan = plan_of(home, handle)
     begun = commits[0].rows["campaigns"][0]
     if begun["campaign_key"] != plan.key.hex():
         return _undecided("the config beside the campaign is not the one it was begun with")
     records = read_records(plan, commits)
     if records[event].digest is None:
         return _undecided("it was never materialised: its recipe failed, see the view `quarantine`")
-    pedigree = _needed(records, [event], {}, None)
+    founders: dict[int, bytes] = {}
+    pedigree = _needed(records, [event], founders, None, plan.origin.row if plan.origin else None)
     changed = [e for e in pedigree if _reads_changed_data(plan, records[e].recipe)]
     if changed:
         return _undecided(f"the training rows that event {changed[0]} read are not the ones this machine has")
@@ -228,7 +239,21 @@ def _rebuild_in(home: Home, handle: str, commits: Sequence[Commit], event: int) 
     same: bool | None = digest == wanted
     if not same and recorded != plan.environment and not is_portable:
         same, reason = None, f"another environment: recorded {recorded}, here {plan.environment}"
-    return {"rebuilt": digest.hex(), "same": same, "steps": rebuilt.steps, "reason": reason}
+    found = {"rebuilt": digest.hex(), "same": same, "steps": rebuilt.steps, "reason": reason}
+    return _with_founders(home, plan, sorted(founders), found)
+
+
+def _with_founders(home: Home, plan: Plan, founders: Sequence[int], found: dict[str, Any]) -> dict[str, Any]:
+    """Returns what came of a rebuild after each founder was rebuilt too, in the campaign that it was born in."""
+    for event in founders:
+        above = rebuild(home, plan.individual(event))
+        found = {**found, "steps": found["steps"] + above["steps"]}
+        if found["same"] and not above["same"]:
+            found |= {
+                "same": above["same"],
+                "reason": f"its ancestor {above['id']}: {above['reason'] or 'not the same'}",
+            }
+    return found
 
 
 def _reads_changed_data(plan: Plan, proposal: Proposal) -> bool:

@@ -36,7 +36,7 @@ def resume(
         LineageCorrupt: the commits do not follow from the config. EvolveError: rows come out with other bits than recorded.
     """
     state = replay(plan, read_commits())
-    needed = sorted(state.digests)
+    needed = sorted(event for event in state.digests if event >= 0)  # founders of a fork are put by who launches it
     rebuilt = _rebuild(plan, state, needed, read_commits, stored)
     for event in needed:
         if rebuilt.digests[event] != state.digests[event]:

@@ -116,7 +116,7 @@ def births_of(
         seed=np.array([proposal.seed for proposal in batch.proposals], dtype=np.uint64),
         settings=[proposal.settings for proposal in batch.proposals],
         inputs=[tuple(digest.hex() for digest in proposal.inputs) for proposal in batch.proposals],
-        parents=[tuple(individual_id(plan.key, event) for event in p.parents) for p in batch.proposals],
+        parents=[tuple(plan.individual(event) for event in p.parents) for p in batch.proposals],
         roles=[proposal.roles for proposal in batch.proposals],
         generation=np.full(count, generation, dtype=np.int64),
         species=[plan.species] * count,
@@ -149,6 +149,7 @@ def campaign_row(plan: Plan, state: str) -> dict[str, Any]:
         "config_hash": plan.config.config_hash,
         "seed": plan.config.seed,
         "state": state,
+        **({"forked_from": plan.origin.campaign, "forked_at": plan.origin.step} if plan.origin else {}),
         "config": plan.config.model_dump(mode="json"),
         "environment": plan.environment,
     }

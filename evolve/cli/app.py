@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from evolve.cli import blocks, fsck, quarantine
+from evolve.cli.care import purge, upgrade
 from evolve.cli.doctor import doctor
+from evolve.cli.fork import fork
 from evolve.cli.heads import heads, promote, rollback
 from evolve.cli.helptext import help_of, kept
 from evolve.cli.infer import infer
@@ -68,23 +70,10 @@ def _program(
     del version
 
 
-for command in (
-    run,
-    resume,
-    pause,
-    stop,
-    status,
-    watch,
-    query,
-    lineage,
-    rebuild,
-    promote,
-    rollback,
-    heads,
-    infer,
-    ui,
-    doctor,
-):
+LIFE = (run, resume, pause, stop, status, watch, fork)
+LOOKING = (query, lineage, rebuild, promote, rollback, heads, infer, ui)
+CARE = (purge, upgrade, doctor)
+for command in (*LIFE, *LOOKING, *CARE):
     app.command(help=help_of(command))(command)
 app.add_typer(blocks.app, name="blocks")
 app.add_typer(quarantine.app, name="quarantine")

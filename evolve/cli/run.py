@@ -75,10 +75,10 @@ def run(
     from evolve.config import load_config
     from evolve.plan import make_plan
 
-    extra = [*(overrides or ()), *_as_overrides(seed, workers, address, accept_level)]
+    extra = [*(overrides or ()), *as_overrides(seed, workers, address, accept_level)]
     checked = load_config(config, extra)
     make_plan(checked)  # everything that can be wrong is found before anything is made
-    _carry_out(checked, options.create_home(home), as_json=as_json, again=again, disk_wait_s=disk_wait)
+    carry_out(checked, options.create_home(home), as_json=as_json, again=again, disk_wait_s=disk_wait)
 
 
 def resume(
@@ -123,8 +123,9 @@ def resume(
     extension = _extension(evaluations, generations)
     states = ("done",) if extension else ("interrupted", "paused", "stopped", "failed")
     handle = the_one(opened, campaign, states, "resume")
-    config = load_config(opened.campaign_dir(handle) / CONFIG_FILE, _as_overrides(None, workers, address, accept_level))
-    _carry_out(
+    overrides = as_overrides(None, workers, address, accept_level)
+    config = load_config(opened.campaign_dir(handle) / CONFIG_FILE, overrides)
+    carry_out(
         config,
         opened,
         as_json=as_json,
@@ -152,14 +153,20 @@ def _more(name: str, text: str) -> int:
     return int(digits)
 
 
-def _as_overrides(
+def as_overrides(
     seed: int | None, workers: int | None, address: str | None, accept_level: str | None = None
 ) -> list[str]:
+    """Returns options as overrides of a config."""
     given = {"seed": seed, "run.workers": workers, "run.address": address, "run.accept_level": accept_level}
     return [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
 
 
-def _carry_out(config: CampaignConfig, home: Home, *, as_json: bool, handle: str | None = None, **asked: Any) -> None:
+def carry_out(config: CampaignConfig, home: Home, *, as_json: bool, handle: str | None = None, **asked: Any) -> None:
+    """Launches a campaign and promotes its champion where the config asks for it; prints what came of it.
+
+    Args:
+        asked: what ``launch`` is told besides.
+    """
     from evolve.control import Interrupted
     from evolve.display import program
 
@@ -169,9 +176,8 @@ def _carry_out(config: CampaignConfig, home: Home, *, as_json: bool, handle: str
             decision = _promote(config, home, summary, tracker)
     except Interrupted as stopped:
         output.note(str(stopped))
-        for name, state in [(handle, "")] if handle else home.campaign_by_key(config.key.hex()):
-            if state not in ("done", "running"):
-                output.note(f"go on with it: {program()} resume {name}")
+        name = stopped.campaign or handle
+        output.note(f"go on with it: {program()} resume{' ' + name if name else ''}")
         raise typer.Exit(130) from None
     if as_json:
         output.show_json(summary)

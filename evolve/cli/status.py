@@ -28,6 +28,7 @@ FIELDS = (
 
 def status(
     campaign: Annotated[str | None, typer.Argument(help="Only this one.", show_default="all")] = None,
+    purged: Annotated[bool, typer.Option("--purged", help="Show what is known of purged campaigns instead.")] = False,
     as_json: options.JsonOption = False,
     home: options.HomeOption = None,
 ) -> None:
@@ -42,6 +43,9 @@ def status(
     from population.errors import NotFound
 
     opened = options.open_home(home)
+    if purged:
+        _show_purged(opened, as_json)
+        return
     handles = opened.campaigns()
     if campaign is not None and campaign not in handles:
         raise NotFound(f"no campaign {campaign!r} in {opened.root}; there are: {', '.join(handles) or 'none yet'}")
@@ -55,6 +59,30 @@ def status(
                 output.note(text)
     else:
         output.note(f"no campaigns yet in {opened.root}")
+
+
+def _show_purged(home: Home, as_json: bool) -> None:
+    from datetime import UTC, datetime
+
+    from evolve.purge import tombstones
+
+    found = tombstones(home)
+    if as_json:
+        output.show_json(found)
+        return
+    rows = [
+        (
+            stone["campaign"],
+            datetime.fromtimestamp(stone["purged"], UTC).strftime("%Y-%m-%d %H:%M")
+            if stone["purged"]
+            else "not finished",
+            str(stone["seed"] or "-"),
+            f"{stone['evaluations'] or 0:,}",
+            stone["campaign_key"][:12],
+        )
+        for stone in found
+    ]
+    output.show(output.table(("campaign", "purged", "seed", "evaluations", "campaign key"), rows))
 
 
 def advice(entry: dict[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from evolve.operators import adopt as _adopt
 from evolve.operators import burst as _burst
 from evolve.operators import crossover as _crossover
 from evolve.operators import distil as _distil
@@ -12,4 +13,4 @@ from evolve.operators.registry import Making, Operator, Settings, check_settings
 
 __all__ = ["Making", "Operator", "Settings", "check_settings", "get", "keys", "register", "toolbox"]
 
-_SHIPPED = (_burst, _crossover, _distil, _evolution_strategy, _gaussian, _init)
+_SHIPPED = (_adopt, _burst, _crossover, _distil, _evolution_strategy, _gaussian, _init)

@@ -39,7 +39,7 @@ def test_creating_is_idempotent_and_opening_finds_it(tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in first.root.rglob("*")}
     assert Home.create(tmp_path / "h") == first == Home.open(tmp_path / "h")
     assert {path: path.stat().st_mtime_ns for path in first.root.rglob("*")} == before
-    assert json.loads((first.root / "VERSION").read_text()) == {"version": 1}
+    assert json.loads((first.root / "VERSION").read_text()) == {"version": 2}
     assert stat.S_IMODE(first.keys_root.stat().st_mode) & 0o077 == 0
 
 
@@ -62,9 +62,9 @@ def test_a_damaged_version_is_damage(tmp_path: Path, text: str) -> None:
 
 def test_a_newer_home_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "h").mkdir()
-    (tmp_path / "h" / "VERSION").write_text('{"version": 2}')
+    (tmp_path / "h" / "VERSION").write_text('{"version": 3}')
     for action in (Home.open, Home.create):
-        with pytest.raises(NewerHome, match="up to 1"):
+        with pytest.raises(NewerHome, match="up to 2"):
             action(tmp_path / "h")
 
 

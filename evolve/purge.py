@@ -1,0 +1,193 @@
+"""Removes a campaign: its lineage, its folder, and the rows and blocks that nobody else holds; a tombstone stays.
+
+In this order, so that it can be repeated after a crash: the tombstone with what is to be removed, the objects, the folders
+(moved out of the way at once, then removed), the tombstone with what was removed.
+
+Nouns: *tombstone* (what is still known of a campaign that was purged), *holding* (the objects that a campaign keeps alive).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evolve.home import LOCK_FILE
+from evolve.origin import origin_of
+from population.cid import cid_of_digest
+from population.clock import Clock
+from population.errors import DamageError, InputError, Locked, NotFound
+from population.store import links_of, object_path
+
+if TYPE_CHECKING:
+    from evolve.home import Home
+
+#: Of a campaign's summary, what its tombstone keeps.
+KEPT = ("seed", "state", "generations", "evaluations", "population", "lineage", "champion", "campaign_key", "benchmark")
+
+
+def tombstones(home: Home) -> list[dict[str, Any]]:
+    """Returns what is still known of purged campaigns, by handle. Raises DamageError."""
+    return (
+        [_read(path) for path in sorted(home.tombstones_root.glob("*.json"))] if home.tombstones_root.is_dir() else []
+    )
+
+
+def purge(home: Home, handle: str, clock: Clock, *, is_forced: bool = False) -> dict[str, Any]:
+    """Returns the tombstone of a campaign that was removed now; a purge that was cut short goes on.
+
+    Args:
+        is_forced: also where it made a block that is in production (which stays in the store), or has forks (whose
+            pedigree then ends with their founders).
+
+    Raises:
+        NotFound: there is no such campaign. Locked: a campaign of this home runs. InputError: it is needed.
+    """
+    path = home.tombstones_root / f"{handle}.json"
+    begun = _read(path) if path.exists() else None
+    if begun is not None and begun["purged"] is not None:
+        raise NotFound(f"campaign {handle!r} was purged before, see `evolve status --purged`")
+    if begun is None and handle not in home.campaigns():
+        raise NotFound(f"no campaign {handle!r} in {home.root}; there are: {', '.join(home.campaigns()) or 'none yet'}")
+    home.check_current()
+    with ExitStack() as locks:
+        for name in home.campaigns():  # their drivers write objects that this one may share
+            locks.enter_context(_nobody_drives(home, name))
+        if begun is None:
+            if not is_forced:
+                _check_needed(home, handle)
+            begun = {**_facts(home, handle), "objects": sorted(_holding(home, handle)), "purged": None}
+            _write(home, path, begun)
+        removed, size = _remove_objects(home, handle, begun["objects"])
+        _remove_folders(home, handle)
+        facts = {name: value for name, value in begun.items() if name != "objects"}
+        tombstone = {**facts, "objects_removed": removed, "bytes_removed": size, "purged": clock.now()}
+        _write(home, path, tombstone)
+    return tombstone
+
+
+def _nobody_drives(home: Home, handle: str) -> Any:
+    try:
+        lock = home.files.lock(home.campaign_dir(handle) / LOCK_FILE)
+        with ExitStack() as held:
+            held.enter_context(lock)
+            return held.pop_all()
+    except Locked as error:
+        raise Locked(f"campaign {handle!r} runs ({error}); stop it first, nothing was removed") from error
+
+
+def _check_needed(home: Home, handle: str) -> None:
+    """Raises InputError where a head stands on one of its blocks, or a fork on its members."""
+    heads, made = home.heads(), _blocks_of(home, handle)
+    for stage in heads.stages():
+        for name in heads.names(stage):
+            head = heads.current(name, stage)
+            if head is not None and head.block in made:
+                raise InputError(
+                    f"{handle!r} made the block that {name!r} points to ({stage}): promote another first, or give --force: "
+                    "the block stays, where it came from is then not known any more"
+                )
+    forks = [name for name in home.campaigns() if (origin := origin_of(home, name)) and origin.campaign == handle]
+    if forks:
+        raise InputError(
+            f"{', '.join(forks)} was forked from {handle!r}: purge it first, or give --force: the fork goes on, its pedigree "
+            "then ends with its founders"
+        )
+
+
+def _facts(home: Home, handle: str) -> dict[str, Any]:
+    try:
+        summary: Mapping[str, Any] = home.summary_of(handle) or {}
+        state = home.recorded_state(handle)
+    except DamageError:
+        summary, state = {}, None
+    key = home.key_of(handle).hex()
+    return {"campaign": handle, **dict.fromkeys(KEPT), "campaign_key": key, "state": state} | {
+        name: summary[name] for name in KEPT if summary.get(name) is not None
+    }
+
+
+def _holding(home: Home, handle: str) -> set[str]:
+    """Returns the objects of the store that a campaign keeps alive; those of a lineage that cannot be read are left out."""
+    store, found = home.block_store(), set()
+    origin = origin_of(home, handle)
+    digests = {founder.digest for founder in origin.founders} if origin else set()
+    with suppress(DamageError, NotFound):
+        for commit in home.lineage_reader().commits(handle):
+            digests |= {bytes.fromhex(d) for births in commit.births for d in births.weights_digest if d}
+    found |= {cid for cid in (cid_of_digest(digest, "raw") for digest in digests) if store.has(cid)}
+    for block in _blocks_of(home, handle):
+        found |= set(_with_leaves(home, block))
+    return found
+
+
+def _blocks_of(home: Home, handle: str) -> set[str]:
+    found: set[str] = set()
+    with suppress(DamageError, NotFound):
+        for commit in home.lineage_reader().commits(handle):
+            found |= {str(row["block"]) for row in commit.rows.get("blocks", ())}
+    return found
+
+
+def _with_leaves(home: Home, block: str) -> Iterator[str]:
+    store = home.block_store()
+    if store.has(block):
+        yield block
+        with suppress(DamageError):
+            yield from links_of(store.get_manifest(block))
+
+
+def _remove_objects(home: Home, handle: str, objects: list[str]) -> tuple[int, int]:
+    """Removes what nobody else holds; returns how many objects, and their bytes."""
+    held: set[str] = set()
+    own = _blocks_of(home, handle) if handle in home.campaigns() else set()
+    for other in home.campaigns():
+        held |= _holding(home, other) if other != handle else set()
+    heads = home.heads()
+    promoted = {head.block for s in heads.stages() for name in heads.names(s) for head in heads.history(name, s)}
+    for block in (set(home.block_store().list_blocks()) - (own | set(objects))) | promoted:
+        held |= set(_with_leaves(home, block))
+    count = size = 0
+    for cid in objects:
+        path = object_path(home.store_root, cid)
+        if cid not in held and home.files.exists(path):
+            size += home.files.size(path)
+            home.files.remove(path)
+            count += 1
+    return count, size
+
+
+def _remove_folders(home: Home, handle: str) -> None:
+    aside = home.tombstones_root / f"{handle}.removed"
+    aside.mkdir(exist_ok=True)
+    for place, name in ((home.lineage_root / handle, "lineage"), (home.campaign_dir(handle), "campaign")):
+        if place.exists():
+            os.rename(place, aside / name)
+            _sync(place.parent)
+    shutil.rmtree(aside)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write(home: Home, path: Path, value: Mapping[str, Any]) -> None:
+    home.files.write_atomic(path, json.dumps(dict(value), indent=2).encode() + b"\n", mode=0o644, replace=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DamageError(f"{path}: not readable as JSON ({error}); put it back from a copy") from error
+    if not isinstance(value, dict) or "purged" not in value:
+        raise DamageError(f"{path}: not a tombstone; put it back from a copy")
+    return value

@@ -1,0 +1,177 @@
+"""A campaign forked from a step of another: exact, with a pedigree that runs across, and refused where it means nothing."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evolve import launch as launching
+from evolve import pedigree
+from evolve.control import Interrupted
+from evolve.fork import make_origin
+from evolve.home import Home
+from evolve.launch import launch
+from evolve.origin import ORIGIN_FILE
+from evolve.outcome import Progress
+from evolve.rebuild import rebuild
+from evolve.tracker import NullTracker
+from fitness.inprocess import InProcessEvaluator
+from population.errors import ConfigError, DamageError, InputError, NotFound
+from tests.evolve import small, whole
+
+OTHERWISE = ("name=branch", "stop.generations=4", "operators.burst.settings.steps=6")
+ES = ("strategy.kind=openai_es", "objectives=[cross_entropy]", "viability=null", "tiers.trained=search")
+
+
+@pytest.fixture(autouse=True)
+def quick_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judges in this process."""
+    monkeypatch.setattr(launching, "make_evaluator", lambda plan: InProcessEvaluator(plan.benchmark, small.MATERIALISE))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """A home with a finished campaign."""
+    whole.run_in(tmp_path / "h")
+    return Home.open(tmp_path / "h")
+
+
+def _fork(home: Home, step: int | None, *overrides: str, stop_after: int | None = None) -> dict[str, Any]:
+    config = whole.config(*OTHERWISE, *overrides)
+    interrupted = threading.Event()
+
+    def progress(_: Progress) -> None:
+        if stop_after is not None and whole.num_commits(home.root, "branch") >= stop_after:
+            interrupted.set()
+
+    origin = make_origin(home, whole.HANDLE, step, config)
+    return launch(config, home, origin=origin, progress=progress, tracker=NullTracker(), interrupted=interrupted)
+
+
+def _resume(home: Home, handle: str) -> dict[str, Any]:
+    return launch(
+        home.config_of(handle),
+        home,
+        handle=handle,
+        progress=lambda _: None,
+        tracker=NullTracker(),
+        interrupted=threading.Event(),
+    )
+
+
+def test_a_fork_begins_with_the_members_of_that_step_and_says_so(home: Home) -> None:
+    before = whole.commits_of(home.root)
+    summary = _fork(home, 3)
+    assert (summary["campaign"], summary["state"], summary["generations"]) == ("branch", "done", 4)
+    assert whole.commits_of(home.root) == before
+    (row,) = home.lineage_reader().query("SELECT * FROM campaigns WHERE campaign = 'branch'").to_pylist()
+    assert (row["forked_from"], row["forked_at"]) == (whole.HANDLE, 3)
+    adopted = home.lineage_reader().query(
+        "SELECT c.weights_digest = o.weights_digest AS same, o.campaign AS origin, o.step AS step, p.role AS role "
+        "FROM individuals c JOIN parents p ON p.child = c.individual JOIN individuals o ON o.individual = p.parent "
+        "WHERE c.campaign = 'branch' AND c.operator = 'adopt'"
+    )  # fmt: skip
+    rows = adopted.to_pylist()
+    assert len(rows) == 6
+    assert all(
+        row["same"] and row["origin"] == whole.HANDLE and row["step"] <= 3 and row["role"] == "origin" for row in rows
+    )
+    assert summary["campaign_key"] != whole.config(*OTHERWISE).key.hex()
+
+
+@pytest.mark.parametrize(
+    "overrides", [(), pytest.param(ES, marks=pytest.mark.slow)], ids=["the same kind", "another kind"]
+)
+def test_a_fork_interrupted_after_any_commit_ends_with_the_same_hashes(home: Home, overrides: tuple[str, ...]) -> None:
+    summary = _fork(home, None, *overrides)
+    length = whole.num_commits(home.root, "branch") or len(whole.commits_of(home.root, "branch"))
+    for stop_after in (1, 2, 3, length - 1):
+        other = Home.create(home.root.with_name(f"after-{stop_after}"))
+        whole.run_in(other.root)
+        with pytest.raises(Interrupted):
+            _fork(other, None, *overrides, stop_after=stop_after)
+        assert other.state_of("branch") == "interrupted"
+        assert whole.hashes(_resume(other, "branch")) == whole.hashes(summary)
+
+
+def test_the_pedigree_runs_across_and_every_ancestor_is_rebuilt(home: Home) -> None:
+    summary = _fork(home, 3)
+    with pedigree.opened(home) as book:
+        tree = book.relatives(summary["individual"], "ancestors", None)
+    assert {relative.campaign for relative in tree.relatives.values()} == {whole.HANDLE, "branch"}
+    roots = {edge[1] for edge in tree.edges} - {edge[0] for edge in tree.edges}
+    assert {tree.relatives[root].operator for root in roots} <= {"init"}
+    found = rebuild(home, summary["individual"])
+    assert found["same"] is True
+    assert found["steps"] >= len(tree.relatives)
+
+
+def test_a_fork_of_a_fork_is_a_campaign_too(home: Home) -> None:
+    _fork(home, 3)
+    config = whole.config(*OTHERWISE, "name=twig", "stop.generations=2")
+    origin = make_origin(home, "branch", 2, config)
+    summary = launch(
+        config, home, origin=origin, progress=lambda _: None, tracker=NullTracker(), interrupted=threading.Event()
+    )
+    with pedigree.opened(home) as book:
+        tree = book.relatives(summary["individual"], "ancestors", None)
+    assert {relative.campaign for relative in tree.relatives.values()} == {whole.HANDLE, "branch", "twig"}
+    assert rebuild(home, summary["individual"])["same"] is True
+
+
+def test_the_same_fork_is_found_done_and_another_step_is_another_fork(home: Home) -> None:
+    first = _fork(home, 3)
+    again = _fork(home, 3)
+    assert again["already_done"]
+    assert whole.hashes(again) == whole.hashes(first)
+    other = _fork(home, 4)
+    assert other["campaign"] == "branch-2"
+    assert other["campaign_key"] != first["campaign_key"]
+
+
+def test_a_fork_outlives_its_origin(home: Home) -> None:
+    import shutil
+
+    with pytest.raises(Interrupted):
+        _fork(home, 3, stop_after=1)
+    for folder in (home.campaign_dir(whole.HANDLE), home.lineage_root / whole.HANDLE):
+        shutil.rmtree(folder)
+    assert _resume(home, "branch")["state"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("step", "overrides", "message"),
+    [
+        (99, (), r"digits@99: there is no such step; 'digits' has the steps 0 to \d+"),
+        (0, (), "nobody lives at this step yet"),
+        (3, ("benchmark.split_seed=9",), "benchmark: a fork keeps the benchmark of its origin"),
+        (3, ("graph.symbols.hidden=8",), "graph: a fork keeps the graph of its origin"),
+    ],
+)
+def test_what_cannot_be_forked_is_refused_and_leaves_nothing(
+    home: Home, step: int, overrides: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        _fork(home, step, *overrides)
+    assert home.campaigns() == [whole.HANDLE]
+
+
+def test_a_founder_that_the_store_has_lost_and_a_record_that_is_none_are_typed_errors(home: Home) -> None:
+    with pytest.raises(Interrupted):
+        _fork(home, 3, stop_after=1)
+    path = home.campaign_dir("branch") / ORIGIN_FILE
+    text = path.read_text()
+    value = json.loads(text)
+    value["founders"][0]["digest"] = "00" * 32
+    path.write_text(json.dumps(value))
+    with pytest.raises((NotFound, ConfigError)):
+        _resume(home, "branch")
+    path.write_text(text[: len(text) // 2])
+    with pytest.raises(DamageError, match="not a record of a fork"):
+        _resume(home, "branch")
+    path.write_text(text)
+    assert _resume(home, "branch")["state"] == "done"

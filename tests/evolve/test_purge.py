@@ -1,0 +1,145 @@
+"""A purged campaign is gone with all that only it held; what others hold stays to the last byte; it can be cut short."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from evolve import launch as launching
+from evolve import purge as purging
+from evolve.fork import make_origin
+from evolve.home import Home
+from evolve.launch import launch
+from evolve.purge import purge, tombstones
+from evolve.rebuild import rebuild
+from evolve.tracker import NullTracker
+from fitness.inprocess import InProcessEvaluator
+from population.clock import ManualClock, SystemClock
+from population.errors import InputError, Locked, NotFound
+from population.lineage.writer import LineageWriter
+from tests.evolve import small, whole
+
+OTHER = ("name=other", "seed=7")
+
+
+@pytest.fixture(autouse=True)
+def quick_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judges in this process."""
+    monkeypatch.setattr(launching, "make_evaluator", lambda plan: InProcessEvaluator(plan.benchmark, small.MATERIALISE))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """A home with two finished campaigns, and a third that is the first one again: it shares all its objects."""
+    whole.run_in(tmp_path / "h")
+    whole.run_in(tmp_path / "h", *OTHER)
+    return Home.open(tmp_path / "h")
+
+
+def _objects(home: Home) -> dict[str, bytes]:
+    store = home.block_store()
+    return {cid: store.get_object(cid) for cid in store.list_objects()}
+
+
+def _alone(tmp_path: Path, *overrides: str) -> dict[str, bytes]:
+    """Returns the objects of a home in which only this campaign ran."""
+    whole.run_in(tmp_path / "alone", *overrides)
+    return _objects(Home.open(tmp_path / "alone"))
+
+
+def test_a_purged_campaign_is_gone_and_the_others_are_as_if_it_had_never_been(home: Home, tmp_path: Path) -> None:
+    summary = home.summary_of(whole.HANDLE)
+    assert summary is not None
+    other = whole.commits_of(home.root, "other")
+    before = len(_objects(home))
+    stone = purge(home, whole.HANDLE, ManualClock(5.0))
+    assert _objects(home) == _alone(tmp_path, *OTHER)
+    assert stone["objects_removed"] == before - len(_objects(home)) > 0
+    assert home.campaigns() == ["other"]
+    assert home.lineage_reader().handles() == ["other"]
+    assert whole.commits_of(home.root, "other") == other
+    assert tombstones(home) == [stone]
+    assert {name: stone[name] for name in ("campaign", "state", "lineage", "champion", "purged")} == {
+        "campaign": whole.HANDLE,
+        "state": "done",
+        "lineage": summary["lineage"],
+        "champion": summary["champion"],
+        "purged": 5.0,
+    }
+    assert not [path for path in home.root.rglob("*") if summary["individual"].encode() in _bytes_of(path)]
+    with pytest.raises(NotFound, match="purged before"):
+        purge(home, whole.HANDLE, ManualClock(6.0))
+    assert home.new_handle(whole.HANDLE) == "digits-2"
+
+
+def _bytes_of(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
+
+
+def test_what_another_campaign_holds_too_stays(home: Home) -> None:
+    again = whole.run_in(home.root, again=True)
+    before = _objects(home)
+    stone = purge(home, whole.HANDLE, SystemClock())
+    assert stone["objects_removed"] == 0
+    assert _objects(home) == before
+    assert rebuild(home, again["individual"])["same"] is True
+
+
+def test_a_campaign_that_runs_or_is_needed_is_not_purged(home: Home) -> None:
+    before = whole.commits_of(home.root)
+    with (
+        LineageWriter(home.files, home.root, "other", SystemClock()),
+        pytest.raises(Locked, match=r"'other' runs.*nothing was removed"),
+    ):
+        purge(home, whole.HANDLE, SystemClock())
+    config = whole.config("name=branch", "stop.generations=2")
+    origin = make_origin(home, whole.HANDLE, 3, config)
+    launch(config, home, origin=origin, progress=lambda _: None, tracker=NullTracker(), interrupted=threading.Event())
+    with pytest.raises(InputError, match=r"branch was forked from 'digits'.*--force"):
+        purge(home, whole.HANDLE, SystemClock())
+    assert whole.commits_of(home.root) == before
+    assert tombstones(home) == []
+    purge(home, whole.HANDLE, SystemClock(), is_forced=True)
+    assert all(origin.read(founder.digest) for founder in origin.founders)
+    with pytest.raises(NotFound, match="there are: other, branch"):
+        purge(home, "digts", SystemClock())
+
+
+def test_a_block_in_production_is_kept_and_asked_about(home: Home) -> None:
+    summary = home.summary_of(whole.HANDLE)
+    assert summary is not None
+    home.heads().advance("digits", summary["champion"], {}, 0, decided="2026-01-01T00:00:00Z")
+    with pytest.raises(InputError, match=r"'digits' points to"):
+        purge(home, whole.HANDLE, SystemClock())
+    purge(home, whole.HANDLE, SystemClock(), is_forced=True)
+    assert home.block_store().get(summary["champion"]) is not None
+
+
+class Died(BaseException):
+    """The process is gone."""
+
+
+@pytest.mark.parametrize("place", ["_remove_objects", "_remove_folders", "_sync", "_write"])
+def test_a_purge_that_was_cut_short_is_gone_on_with(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """It dies after each of its parts; the second part of some is never reached the first time."""
+    act = getattr(purging, place)
+
+    def dying(*arguments: object) -> None:
+        act(*arguments)
+        raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(purging, place, dying)
+        with suppress(Died):
+            purge(home, whole.HANDLE, SystemClock())
+    assert json.loads((home.tombstones_root / f"{whole.HANDLE}.json").read_text())["purged"] is None
+    purge(home, whole.HANDLE, SystemClock())
+    assert _objects(home) == _alone(tmp_path, *OTHER)
+    assert home.lineage_reader().handles() == home.campaigns() == ["other"]
+    assert sorted(path.name for path in home.tombstones_root.iterdir()) == [f"{whole.HANDLE}.json"]
