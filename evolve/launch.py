@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from evolve.campaign import begin
+from evolve.checkpoint import Checkpoints
 from evolve.config import CampaignConfig
 from evolve.home import CONFIG_FILE, SUMMARY_FILE, Home
 from evolve.outcome import Progress, progress_of, summary_of
@@ -87,13 +88,16 @@ def _run(
             plan = replace(plan, sandbox_level=evaluator.sandbox_level)
             tracker.begin(handle, plan.config.model_dump(mode="json"), {"campaign_key": plan.key.hex()})
             shelf = StoreShelf(plan, home.block_store())
-            turn = _first_turn(plan, home, handle, writer, evaluator, shelf)
+            checkpoints = Checkpoints(plan, home.files, home.campaign_dir(handle))
+            turn = _first_turn(plan, home, handle, writer, evaluator, shelf, checkpoints)
             hands = Hands(
                 evaluator,
                 lambda commit: writer.commit(_signed_off(commit, handle, clock)),
                 shelf,
                 clock,
-                _observer(plan, progress, tracker, clock, began),
+                _observer(
+                    plan, progress, tracker, clock, began, lambda state: checkpoints.offer(state, writer.last_commit)
+                ),
                 interrupted,
             )
             state = drive(plan, turn, hands)
@@ -105,14 +109,27 @@ def _run(
 
 
 def _first_turn(
-    plan: Plan, home: Home, handle: str, writer: LineageWriter, evaluator: Evaluator, shelf: StoreShelf
+    plan: Plan,
+    home: Home,
+    handle: str,
+    writer: LineageWriter,
+    evaluator: Evaluator,
+    shelf: StoreShelf,
+    checkpoints: Checkpoints,
 ) -> Turn:
     """Returns the first turn of a new campaign, or the one that goes on after the last commit."""
     if writer.next_step == 0:
         return begin(plan)
     _check_environment(plan, home, handle)
     reader = home.lineage_reader()
-    return resume(plan, lambda: reader.commits(handle), evaluator, shelf.stored_row)
+    return resume(
+        plan,
+        lambda: reader.commits(handle),
+        evaluator,
+        shelf.stored_row,
+        checkpoint=checkpoints.newest(lambda step: reader.chain_at(handle, step)),
+        read_from=lambda step: reader.commits(handle, step),
+    )
 
 
 def _check_environment(plan: Plan, home: Home, handle: str) -> None:
@@ -137,7 +154,12 @@ def _signed_off(commit: Commit, handle: str, clock: Clock) -> Commit:
 
 
 def _observer(
-    plan: Plan, progress: Callable[[Progress], None], tracker: Tracker, clock: Clock, began: float
+    plan: Plan,
+    progress: Callable[[Progress], None],
+    tracker: Tracker,
+    clock: Clock,
+    began: float,
+    committed: Callable[[State], None],
 ) -> Callable[[State], None]:
     seen, setup_s = [0], clock.monotonic() - began
 
@@ -146,6 +168,7 @@ def _observer(
         progress(report)
         if state.step > seen[0]:
             seen[0] = state.step
+            committed(state)
             metrics = {f"best_{name}": value for name, value in report.best.items()}
             shares = {f"share_{name.replace('@', '_v')}": value for name, value in report.operator_shares.items()}
             counts = {"evaluations": float(report.evaluations), "evaluations_per_s": report.evaluations_per_s}
