@@ -11,10 +11,33 @@ from collections.abc import Iterable
 import numpy as np
 from blake3 import blake3
 
+from evolve.config import CampaignConfig, check_config
 from evolve.materialise import materialise
 from fitness.benchmark import Benchmark
 from fitness.evaluator import UnitResult, WorkUnit
 from fitness.objects import ObjectTable
+from tests.evolve import small
+
+
+def config_of(kind: str, individuals: int, population: int = 1024) -> CampaignConfig:
+    """Returns a campaign of so many individuals, of one linear layer each, which ends when all have been judged."""
+    graph = {
+        "inputs": {"input": {"shape": [6], "dtype": "float32"}},
+        "nodes": [{"name": "head", "op": "linear", "inputs": ["input"], "out": 3}],
+        "outputs": {"logits": "head"},
+    }
+    steady = {"settings": {"batch": max(1, population // 4), "window": 4}} if kind == "steady" else {}
+    values = small.values(
+        graph=graph,
+        widths={},
+        objectives=["accuracy"],
+        operators={} if kind == "openai_es" else {"gaussian": {}, "uniform": {}, "mean": {"weight": 0.25}},
+        strategy={"kind": kind, "population": population, **steady},
+        tiers=None,
+        keyframe=20,
+        stop={"evaluations": individuals},
+    )
+    return check_config(values)
 
 
 class QuickEvaluator:
