@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = small.rows()
 
     def plan_of(config: Any) -> Plan:
-        return make_plan(config, rows, sandbox_level="none")
+        plan = make_plan(config, rows, sandbox_level="none")
+        return replace(plan, key=config.key, problem=replace(plan.problem, key=config.key))  # as its home looks for it
 
     monkeypatch.setattr(launching, "make_plan", plan_of)
     monkeypatch.setattr(launching, "make_evaluator", lambda plan: quick.QuickEvaluator(plan.benchmark))
