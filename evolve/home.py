@@ -86,7 +86,7 @@ class Home:
         with _storage(path):
             if (path / VERSION_FILE).exists():
                 return Home.open(path, tracking_uri)
-            if path.exists() and (not path.is_dir() or any(entry.is_file() for entry in path.rglob("*"))):
+            if path.exists() and not _is_empty(path):
                 raise InputError(f"{path}: not a home, and not empty; choose another --home, or an empty folder")
             made = _make_folders(path)
         home = Home(path, tracking_uri)
@@ -270,6 +270,14 @@ def _make_folders(path: Path) -> list[Path]:
         _remove_folders(made)
         raise
     return made
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether a folder holds no file; what somebody who was killed while making this home has left is no file yet."""
+    from population.files import TEMPORARY_PREFIX
+
+    found = (entry for entry in path.rglob("*") if entry.is_file())
+    return path.is_dir() and all(entry.name.startswith(TEMPORARY_PREFIX) for entry in found)
 
 
 def _remove_folders(made: list[Path]) -> None:
