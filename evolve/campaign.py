@@ -33,12 +33,12 @@ from evolve.events import (
 )
 from evolve.life import continue_inexactly, life_event_of, mark, reopened
 from evolve.plan import Plan, distil_settings, settings_value
-from evolve.recipe import Recipe, canonical_settings
+from evolve.recipe import canonical_settings
 from evolve.rows import blocks_row, campaign_row
-from evolve.state import Asked, Met, State, Turn
+from evolve.state import Asked, State, Turn, Unseeded
 from evolve.strategies import Batch, Proposal
 from evolve.telling import keyframe, tell
-from evolve.units import cut_batch
+from evolve.units import Cut, cut_batch
 from fitness.evaluator import UnitResult
 from population.lineage.records import Commit
 from population.randomness import derive_seed
@@ -146,20 +146,23 @@ def _submit(plan: Plan, state: State, place: int) -> tuple[State, list[Work]]:
     asked = state.asked[place]
     proposals = tuple(_with_entropies(state, proposal) for proposal in asked.batch.proposals)
     batch = replace(asked.batch, proposals=proposals)
-    repeats, met = _repeats(plan, state, batch)
+    repeats, met = _repeats(state, batch)
     widths = {event: _widths_of(plan, state, p) for event, p in zip(batch.events, proposals, strict=True)}
-    tiers = [plan.tiers_judged(asked.phase, widths[event]) for event in batch.events]
-    positions = [position for position in range(len(proposals)) if position not in repeats]
-    cuts = cut_batch(
-        batch, tiers, positions, state.digests, plan.graph.to_value(), plan.kernel.candidates, state.next_unit
-    )
-    submitted = replace(asked, batch=batch, cuts=tuple(cuts), repeats=repeats, is_submitted=True)
+    state = replace(state, met=met, widths={**state.widths, **widths})
+    submitted = replace(asked, batch=batch, repeats=repeats, is_submitted=True)
+    submitted = replace(submitted, cuts=cut_again(plan, state, submitted, state.next_unit))
     asked_all = (*state.asked[:place], submitted, *state.asked[place + 1 :])
-    state = replace(
-        state, asked=asked_all, met=met, widths={**state.widths, **widths}, next_unit=state.next_unit + len(cuts)
-    )
+    state = replace(state, asked=asked_all, next_unit=state.next_unit + len(submitted.cuts))
     work: list[Work] = [Put(digest, data) for digest, data in batch.objects.items()]
-    return state, work + [Judge(cut.unit) for cut in cuts]
+    return state, work + [Judge(cut.unit) for cut in submitted.cuts]
+
+
+def cut_again(plan: Plan, state: State, asked: Asked, first_unit: int) -> tuple[Cut, ...]:
+    """Returns the units of a submitted batch; the state holds its parents and the widths of its births."""
+    tiers = [plan.tiers_judged(asked.phase, state.widths[event]) for event in asked.batch.events]
+    positions = [position for position in range(len(asked.batch.proposals)) if position not in asked.repeats]
+    graph, tile = plan.graph.to_value(), plan.kernel.candidates
+    return tuple(cut_batch(asked.batch, tiers, positions, state.digests, graph, tile, first_unit))
 
 
 def _with_entropies(state: State, proposal: Proposal) -> Proposal:
@@ -169,23 +172,17 @@ def _with_entropies(state: State, proposal: Proposal) -> Proposal:
     return replace(proposal, settings=canonical_settings(values))
 
 
-def _repeats(plan: Plan, state: State, batch: Batch) -> tuple[dict[int, int], dict[bytes, Met]]:
+def _repeats(state: State, batch: Batch) -> tuple[dict[int, int], dict[Unseeded, int]]:
     """Returns which births repeat a recipe met before (position -> event), and the recipes met by now."""
     met, repeats = dict(state.met), {}
     for position, proposal in enumerate(batch.proposals):
         if operators.get(proposal.operator).draws or not batch.keep:
             continue
-        digest = recipe_of(plan, proposal).digest
-        if digest in met:
-            repeats[position] = met[digest].event
-        met.setdefault(digest, Met(batch.first_event + position, proposal.parents))
+        recipe = Unseeded(proposal.operator, proposal.parents, proposal.settings, proposal.inputs)
+        if recipe in met:
+            repeats[position] = met[recipe]
+        met.setdefault(recipe, batch.first_event + position)
     return repeats, met
-
-
-def recipe_of(plan: Plan, proposal: Proposal) -> Recipe:
-    """Returns the recipe of a proposal, its parents named by individual id."""
-    parents = tuple(plan.individual(event) for event in proposal.parents)
-    return Recipe(proposal.operator, parents, tuple(d.hex() for d in proposal.inputs), proposal.seed, proposal.settings)
 
 
 def _widths_of(plan: Plan, state: State, proposal: Proposal) -> Mapping[str, int]:

@@ -92,7 +92,7 @@ class Home:
         with _storage(path):
             if (path / VERSION_FILE).exists():
                 return Home.open(path, tracking_uri)
-            if path.exists() and (not path.is_dir() or any(entry.is_file() for entry in path.rglob("*"))):
+            if path.exists() and not _is_empty(path):
                 raise InputError(f"{path}: not a home, and not empty; choose another --home, or an empty folder")
             made = _make_folders(path)
         home = Home(path, tracking_uri)
@@ -259,20 +259,22 @@ class Home:
 
     def recorded_state(self, handle: str) -> str | None:
         """Returns the state that the newest row of ``campaigns`` names; None where the campaign has none."""
+        rows = self.campaign_rows(handle)
+        return str(rows[-1]["state"]) if rows else None
+
+    def campaign_rows(self, handle: str) -> list[dict[str, Any]]:
+        """Returns the rows of ``campaigns`` in a campaign's lineage, the oldest first; no other table is read."""
         from population.lineage.segments import read_table, verified_bytes
 
         reader = self.lineage_reader()
         try:
             snapshot = reader.snapshot(handle)
         except NotFound:
-            return None
-        rows = snapshot.tail.tables.get("campaigns")
-        if rows is None or not rows.num_rows:
-            sealed = [segment for segment in snapshot.manifest.segments if segment.table == "campaigns"]
-            if not sealed:
-                return None
-            rows = read_table(verified_bytes(self.files, self.root, handle, sealed[-1]), "campaigns")
-        return str(rows["state"][-1].as_py())
+            return []
+        sealed = [segment for segment in snapshot.manifest.segments if segment.table == "campaigns"]
+        tables = [read_table(verified_bytes(self.files, self.root, handle, one), "campaigns") for one in sealed]
+        tail = snapshot.tail.tables.get("campaigns")
+        return [row for table in (*tables, tail) if table is not None for row in table.to_pylist()]
 
     def new_handle(self, name: str) -> str:
         """Returns a handle nobody had in this home ("digits", then "digits-2"), and makes its folder, so nobody else gets it."""
@@ -336,6 +338,14 @@ def _make_folders(path: Path) -> list[Path]:
         _remove_folders(made)
         raise
     return made
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether a folder holds no file; what somebody who was killed while making this home has left is no file yet."""
+    from population.memory_files import TEMPORARY_PREFIX
+
+    found = (entry for entry in path.rglob("*") if entry.is_file())
+    return path.is_dir() and all(entry.name.startswith(TEMPORARY_PREFIX) for entry in found)
 
 
 def _remove_folders(made: list[Path]) -> None:

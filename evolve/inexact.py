@@ -24,12 +24,11 @@ from population.lineage.records import Commit
 ABSENT = "(not recorded)"
 
 
-def recorded_environment(commits: Iterable[Commit]) -> str:
-    """Returns the environment that the newest row of ``campaigns`` names; empty where there is none."""
+def recorded_environment(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Returns the environment that the newest of these rows of ``campaigns`` names; empty where none does."""
     found = ""
-    for commit in commits:
-        for row in commit.rows.get("campaigns", ()):
-            found = row.get("environment") or found
+    for row in rows:
+        found = row.get("environment") or found
     return found
 
 

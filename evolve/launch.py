@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from evolve.campaign import accept, begin
+from evolve.checkpoint import Checkpoints
 from evolve.config import CampaignConfig
 from evolve.control import Desk, Interrupted
 from evolve.events import Extended, Marked
@@ -159,8 +160,9 @@ def _drive(plan: Plan, job: _Job, writer: LineageWriter, patience: Patience, beg
         check_user_code(plan.config, plan.graph, plan.sandbox_level)
         job.tracker.begin(job.handle, plan.config.model_dump(mode="json"), {"campaign_key": plan.key.hex()})
         shelf = StoreShelf(plan, job.home.block_store())
-        turn = _first_turn(plan, job, writer, evaluator, shelf)
-        hands = _hands(plan, job, writer, evaluator, shelf, patience, began)
+        checkpoints = Checkpoints(plan, job.home.files, job.folder)
+        turn = _first_turn(plan, job, writer, evaluator, shelf, checkpoints)
+        hands = _hands(plan, job, writer, evaluator, shelf, patience, began, checkpoints)
         try:
             return drive(plan, turn, hands)
         except DiskFull as error:
@@ -187,11 +189,15 @@ def _hands(
     shelf: StoreShelf,
     patience: Patience,
     began: float,
+    checkpoints: Checkpoints,
 ) -> Hands:
     def commit(commit: Commit) -> None:
         writer.commit(_signed_off(commit, job.handle, job.clock))
 
-    observe = _observer(plan, job.progress, job.tracker, job.clock, began)
+    def committed(state: State) -> None:
+        checkpoints.offer(state, writer.last_commit)
+
+    observe = _observer(plan, job.progress, job.tracker, job.clock, began, committed)
     if job.disk_wait_s is None:
         return Hands(evaluator, commit, shelf, job.clock, observe, job.interrupted, patience.wish)
     keep_reserve(job.home.files, job.folder)
@@ -228,7 +234,14 @@ def _seal(job: _Job) -> None:
         writer.seal()
 
 
-def _first_turn(plan: Plan, job: _Job, writer: LineageWriter, evaluator: Evaluator, shelf: StoreShelf) -> Turn:
+def _first_turn(
+    plan: Plan,
+    job: _Job,
+    writer: LineageWriter,
+    evaluator: Evaluator,
+    shelf: StoreShelf,
+    checkpoints: Checkpoints,
+) -> Turn:
     """Returns the first turn of a new campaign, or the one that goes on after the last commit."""
     founders = begin(plan).state.digests if plan.origin else {}
     for event, row in founder_rows(plan, list(founders)).items():
@@ -236,12 +249,19 @@ def _first_turn(plan: Plan, job: _Job, writer: LineageWriter, evaluator: Evaluat
     if writer.next_step == 0:
         return begin(plan)
     reader = job.home.lineage_reader()
-    recorded = recorded_environment(reader.commits(job.handle))
+    recorded = recorded_environment(job.home.campaign_rows(job.handle))
     is_here = recorded == plan.environment
     if not is_here and not job.inexactly:
         raise refusal(job.handle, recorded, plan.environment)
     if is_here:
-        turn = resume(plan, lambda: reader.commits(job.handle), evaluator, shelf.stored_row)
+        turn = resume(
+            plan,
+            lambda: reader.commits(job.handle),
+            evaluator,
+            shelf.stored_row,
+            checkpoint=checkpoints.newest(lambda step: reader.chain_at(job.handle, step)),
+            read_from=lambda step: reader.commits(job.handle, step),
+        )
     else:
         turn = resume_inexactly(plan, lambda: reader.commits(job.handle), evaluator, shelf)
     return _going_on(plan, job, turn)
@@ -272,7 +292,12 @@ def _signed_off(commit: Commit, handle: str, clock: Clock) -> Commit:
 
 
 def _observer(
-    plan: Plan, progress: Callable[[Progress], None], tracker: Tracker, clock: Clock, began: float
+    plan: Plan,
+    progress: Callable[[Progress], None],
+    tracker: Tracker,
+    clock: Clock,
+    began: float,
+    committed: Callable[[State], None],
 ) -> Callable[[State], None]:
     seen, setup_s = [0], clock.monotonic() - began
 
@@ -281,6 +306,7 @@ def _observer(
         progress(report)
         if state.step > seen[0]:
             seen[0] = state.step
+            committed(state)
             metrics = {f"best_{name}": value for name, value in report.best.items()}
             shares = {f"share_{name.replace('@', '_v')}": value for name, value in report.operator_shares.items()}
             counts = {"evaluations": float(report.evaluations), "evaluations_per_s": report.evaluations_per_s}

@@ -7,6 +7,7 @@ again, and the work that is outstanding).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
 import numpy as np
 
@@ -24,18 +25,25 @@ from population.lineage.records import Births, Commit
 
 
 def resume(
-    plan: Plan, read_commits: Callable[[], Iterable[Commit]], evaluator: Evaluator, stored: StoredRow | None = None
+    plan: Plan,
+    read_commits: Callable[[], Iterable[Commit]],
+    evaluator: Evaluator,
+    stored: StoredRow | None = None,
+    *,
+    checkpoint: State | None = None,
+    read_from: Callable[[int], Iterable[Commit]] | None = None,
 ) -> Turn:
     """Returns the turn that goes on after the last commit; the rows it needs are put into the evaluator.
 
     Args:
-        read_commits: gives the commits from the first; called twice.
+        read_commits: gives the commits from the first on; read_from: from a step on. Either may be called again.
+        checkpoint: a state that the log went through; what it recorded from there on is replayed.
         stored: where given, rows kept at keyframes stand for everything above them.
 
     Raises:
         LineageCorrupt: the commits do not follow from the config. EvolveError: rows come out with other bits than recorded.
     """
-    state = replay(plan, read_commits())
+    state = _brought_back(plan, read_commits, checkpoint, read_from)
     needed = sorted(event for event in state.digests if event >= 0)  # founders of a fork are put by who launches it
     rebuilt = _rebuild(plan, state, needed, read_commits, stored)
     for event in needed:
@@ -43,6 +51,19 @@ def resume(
             raise EvolveError(f"event {event} was rebuilt to other bits than recorded: this environment differs")
         evaluator.put(rebuilt.digests[event], rebuilt.rows[event])
     return Turn(state, outstanding(plan, state))
+
+
+def _brought_back(
+    plan: Plan,
+    read_commits: Callable[[], Iterable[Commit]],
+    checkpoint: State | None,
+    read_from: Callable[[int], Iterable[Commit]] | None,
+) -> State:
+    """Returns the state after the last commit. A checkpoint that the log does not follow from is left alone: it is a cache."""
+    if checkpoint is not None and read_from is not None:
+        with suppress(LineageCorrupt):
+            return replay(plan, read_from(checkpoint.step), checkpoint)
+    return replay(plan, read_commits())
 
 
 def _rebuild(
@@ -62,9 +83,12 @@ def _rebuild(
         return rebuild_rows(plan, read_records(plan, read_commits()), needed, stored)
 
 
-def replay(plan: Plan, commits: Iterable[Commit]) -> State:
-    """Returns the state after the recorded commits. Raises LineageCorrupt where they do not follow from the config."""
-    state = begin(plan).state
+def replay(plan: Plan, commits: Iterable[Commit], state: State | None = None) -> State:
+    """Returns the state after the recorded commits, from the beginning or from a state on.
+
+    Raises LineageCorrupt where they do not follow from the config.
+    """
+    state = state or begin(plan).state
     for commit in commits:
         if commit.step == 0:
             continue

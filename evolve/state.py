@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,12 +40,13 @@ class Asked:
         return self.is_submitted and len(self.results) == len(self.cuts)
 
 
-@dataclass(frozen=True)
-class Met:
-    """The birth that a recipe which draws nothing was first judged as, and the parents that it was made of."""
+class Unseeded(NamedTuple):
+    """A recipe that draws nothing: made again of the same parents, it gives the same child."""
 
-    event: int
+    operator: str
     parents: tuple[int, ...]
+    settings: str
+    inputs: tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class State:
         phase: "search", "distil", "publish" or "done". strategy: the strategy's own state.
         asked: outstanding batches, oldest first.
         digests, widths: weights digest and live widths of every individual held; entropies: of measured parents.
-        met: digest of a recipe that draws nothing -> its first birth; forgotten with the parents, who cannot come again.
+        met: recipe that draws nothing -> event of its first birth; forgotten with its parents, who cannot come again.
         keeping: events of the rows that the last commit asked to be kept in the store. kin: how every row that is held is
             made again, of its parents, and those of theirs, up to rows that were kept.
         judged: scores of individuals that later ones may refer to (members, finalists, met recipes).
@@ -84,7 +85,7 @@ class State:
     digests: Mapping[int, bytes] = field(default_factory=dict)
     widths: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     entropies: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
-    met: Mapping[bytes, Met] = field(default_factory=dict)
+    met: Mapping[Unseeded, int] = field(default_factory=dict)
     keeping: tuple[int, ...] = ()
     kin: Mapping[int, Kin] = field(default_factory=dict)
     judged: Mapping[int, Scored] = field(default_factory=dict)

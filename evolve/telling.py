@@ -13,7 +13,7 @@ import numpy as np
 
 from evolve import operators
 from evolve.events import Keyframe, Retain, Work
-from evolve.plan import Plan, settings_value
+from evolve.plan import Plan
 from evolve.rows import FrontPoint, Tally, births_of, generation_row, lifecycle_rows
 from evolve.state import Asked, Kin, Scored, State
 from evolve.strategies import Batch, Judged, Outcome
@@ -97,7 +97,7 @@ def _count(plan: Plan, state: State, done: Asked, result: BatchResult, judged: J
     tally, spent = dict(state.tally), 0.0
     for position, proposal in enumerate(done.batch.proposals):
         operator = operators.get(proposal.operator)
-        typed = operators.check_settings(operator, settings_value(proposal.settings))
+        typed = operators.parse_settings(operator, proposal.settings)
         cost = (
             operator.cost(int(result.flops[position, -1]), parameters, typed)
             + int(result.flops[position].sum()) * num_samples
@@ -148,8 +148,8 @@ def _forget(plan: Plan, state: State, batch: Batch, result: BatchResult) -> Stat
     needed = set(members) | {parent for asked in state.asked for p in asked.batch.proposals for parent in p.parents}
     needed |= {state.champion} if state.champion is not None else set()
     alive = needed | {event for asked in state.asked for event in asked.batch.events}
-    met = {digest: first for digest, first in state.met.items() if needed.issuperset(first.parents)}
-    referable = needed | {first.event for first in met.values()}
+    met = {recipe: event for recipe, event in state.met.items() if needed.issuperset(recipe.parents)}
+    referable = needed | set(met.values())
     return replace(
         state,
         digests={event: digest for event, digest in state.digests.items() if event in needed},

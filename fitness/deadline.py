@@ -7,7 +7,8 @@ that was stopped or whose machine is gone is noticed long before, because it giv
 from __future__ import annotations
 
 from fitness.evaluator import WorkUnit
-from fitness.judge import CONTROL_TIMEOUT_S, START_TIMEOUT_S, Limits
+from fitness.jail.zygote import CONTROL_TIMEOUT_S, START_TIMEOUT_S
+from fitness.judge import Limits
 
 
 def unit_timeout_s(unit: WorkUnit, limits: Limits) -> float:

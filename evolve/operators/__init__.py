@@ -9,8 +9,18 @@ from evolve.operators import distil as _distil
 from evolve.operators import evolution_strategy as _evolution_strategy
 from evolve.operators import gaussian as _gaussian
 from evolve.operators import init as _init
-from evolve.operators.registry import Making, Operator, Settings, check_settings, get, keys, register, toolbox
+from evolve.operators.registry import (
+    Making,
+    Operator,
+    Settings,
+    check_settings,
+    get,
+    keys,
+    parse_settings,
+    register,
+    toolbox,
+)
 
-__all__ = ["Making", "Operator", "Settings", "check_settings", "get", "keys", "register", "toolbox"]
+__all__ = ["Making", "Operator", "Settings", "check_settings", "get", "keys", "parse_settings", "register", "toolbox"]
 
 _SHIPPED = (_adopt, _burst, _crossover, _distil, _evolution_strategy, _gaussian, _init)

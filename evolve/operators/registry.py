@@ -12,7 +12,7 @@ import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import metadata
 from typing import Any
 
@@ -146,7 +146,7 @@ def apply_checked(operator: Operator, making: Making, settings_text: str) -> Sta
     return children
 
 
-@cache
+@lru_cache(maxsize=4096)
 def parse_settings(operator: Operator, text: str) -> Settings:
     """Returns the typed settings of a recipe's canonical text."""
     return check_settings(operator, json.loads(text))

@@ -118,13 +118,13 @@ class Genetic:
 
     def _stayers(self, problem: Problem, members: Members, batch: Batch, viable: npt.NDArray[np.bool_]) -> list[int]:
         """Elites, and the best parent of every child that was not viable: the parent keeps its place."""
-        staying = best_first(members.fitness)[: problem.options.elites]
-        rows = {event: row for row, event in enumerate(members.event.tolist())}
+        order = best_first(members.fitness)
+        places = {int(members.event[row]): place for place, row in enumerate(order)}
+        staying = dict.fromkeys(order[: problem.options.elites])
         for proposal, is_viable in zip(batch.proposals, viable, strict=True):
-            best = best_first(members.fitness, [rows[parent] for parent in proposal.parents])[0]
-            if not is_viable and best not in staying:
-                staying.append(best)
-        return staying
+            if not is_viable:
+                staying.setdefault(order[min(places[parent] for parent in proposal.parents)])
+        return list(staying)
 
     def _survivors(self, problem: Problem, pool: Members, members: Members) -> Members:
         if self.several:

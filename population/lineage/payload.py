@@ -40,7 +40,9 @@ def chunk_schema(table: str) -> pa.Schema:
     if table == "births":
         return columns.sealed_schema()
     if table == "commits":
-        return pa.schema([("handle", text), ("step", integer), ("births", text), ("rows", text), ("events", text)])
+        return pa.schema(
+            [("handle", text), ("step", integer), ("births", text), ("rows", text), ("events", text), ("chain", text)]
+        )
     if table == "incidents":
         return pa.schema(
             [("handle", text), ("step", integer), ("kind", text), ("detail", text), ("is_recovery", pa.bool_())]
@@ -133,6 +135,7 @@ def _add_commit(
     if head["incidents"]:
         _add(pieces, "incidents", _incidents(head["incidents"], handle, step, is_recovery=False))
     record = [[handle], [step], [json.dumps(batches)], [json.dumps(rows)], [canonical_json(head["events"])]]
+    record.append([frame.hash.hex()])
     _add(
         pieces, "commits", pa.Table.from_arrays([pa.array(column) for column in record], schema=chunk_schema("commits"))
     )
@@ -148,8 +151,8 @@ def _incidents(found: Sequence[Mapping[str, Any]], handle: str, step: int, *, is
     )
 
 
-def commits_of(chunk: Chunk) -> Iterator[Commit]:
-    """Returns the commits of a chunk, in order, as they were given."""
+def commits_of(chunk: Chunk, from_step: int = 0) -> Iterator[Commit]:
+    """Returns the commits of a chunk from a step on, in order, as they were given."""
     cursor = dict.fromkeys(SEALED, 0)
 
     def take(table: str, count: int) -> pa.Table:
@@ -160,6 +163,9 @@ def commits_of(chunk: Chunk) -> Iterator[Commit]:
     incidents = _incidents_by_step(chunk)
     commits = chunk.tables.get("commits", chunk_schema("commits").empty_table())
     for record in commits.to_pylist():
+        if record["step"] < from_step:
+            _pass_over(record, cursor)
+            continue
         births = [
             columns.from_sealed(take("births", count), chunk.layouts[layout])
             for layout, count in json.loads(record["births"])
@@ -167,6 +173,12 @@ def commits_of(chunk: Chunk) -> Iterator[Commit]:
         rows = {name: from_table(name, take(name, count)) for name, count in json.loads(record["rows"]).items()}
         events = tuple(json.loads(record["events"]))
         yield Commit(record["step"], tuple(births), events, rows, tuple(incidents.get(record["step"], ())))
+
+
+def _pass_over(record: Mapping[str, Any], cursor: dict[str, int]) -> None:
+    cursor["births"] += sum(count for _, count in json.loads(record["births"]))
+    for name, count in json.loads(record["rows"]).items():
+        cursor[name] += count
 
 
 def _incidents_by_step(chunk: Chunk) -> dict[int, list[Any]]:

@@ -67,14 +67,27 @@ class LineageReader:
                         found.add(handle)
         return sorted(found)
 
-    def commits(self, handle: str) -> Iterator[Commit]:
-        """Returns the commits of one campaign, in order, exactly as they were committed.
+    def commits(self, handle: str, from_step: int = 0) -> Iterator[Commit]:
+        """Returns the commits of one campaign from a step on, in order, exactly as they were committed.
+
+        What was sealed before that step is not read, and not checked.
 
         Raises:
             NotFound: there is no such log. LineageCorrupt: it is damaged; commits before the damage come first.
         """
-        for chunk in self._chunks(handle):
-            yield from commits_of(chunk)
+        for chunk in self._chunks(handle, from_step):
+            yield from commits_of(chunk, from_step)
+
+    def chain_at(self, handle: str, step: int) -> str | None:
+        """Returns the hash of the frame that committed a step, in hex; None where there is none, or it was sealed without."""
+        snapshot = self.snapshot(handle)
+        sealed = sealed_chunks(self._files, self._home, snapshot.manifest, step, ("commits",))
+        for chunk in (snapshot.tail,) if step >= snapshot.manifest.next_step else sealed:
+            commits = chunk.tables.get("commits")
+            for row in commits.select(["step", "chain"]).to_pylist() if commits is not None else ():
+                if row["step"] == step:
+                    return None if row["chain"] is None else str(row["chain"])
+        return None
 
     def next_step(self, handle: str) -> int:
         """Returns the number of commits of one campaign."""
@@ -155,7 +168,7 @@ class LineageReader:
             return True
         return self._files.exists(folder) and any(name.startswith("journal-") for name in self._files.list(folder))
 
-    def _chunks(self, handle: str) -> Iterator[Chunk]:
+    def _chunks(self, handle: str, from_step: int = 0) -> Iterator[Chunk]:
         snapshot = self.snapshot(handle)
-        yield from sealed_chunks(self._files, self._home, snapshot.manifest)
+        yield from sealed_chunks(self._files, self._home, snapshot.manifest, from_step)
         yield snapshot.tail

@@ -7,7 +7,7 @@ them and the chain value that this journal begins with. What the manifest does n
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -156,11 +156,15 @@ def read_table(data: bytes, table: str) -> pa.Table:
     return found.select(schema.names).cast(schema)
 
 
-def sealed_chunks(files: FileSystem, home: Path, manifest: Manifest) -> Iterator[Chunk]:
-    """Returns what is sealed, one chunk for each range of steps, in order, verified."""
+def sealed_chunks(
+    files: FileSystem, home: Path, manifest: Manifest, from_step: int = 0, tables: Sequence[str] = SEALED
+) -> Iterator[Chunk]:
+    """Returns what is sealed, one chunk for each range of steps, in order, verified; ranges before ``from_step`` are left
+    out, and so are tables that are not asked for."""
     groups: dict[int, list[Segment]] = {}
     for segment in manifest.segments:
-        groups.setdefault(segment.first, []).append(segment)
+        if segment.last >= from_step and segment.table in tables:
+            groups.setdefault(segment.first, []).append(segment)
     for first in sorted(groups):
         named = {s.table: verified_bytes(files, home, manifest.handle, s) for s in groups[first]}
         yield Chunk({table: read_table(data, table) for table, data in named.items()}, manifest.layouts)

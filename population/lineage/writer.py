@@ -58,6 +58,7 @@ class LineageWriter:
         self._is_dirty, self._is_usable = False, True
         self._chain, self._sequence, self._end, self._next_step = b"", 0, 0, 0
         self._recovered: Mapping[str, Any] | None = None
+        self._last_commit = b""
         self._resources = contextlib.ExitStack()
         folder = journal_path(home, handle, 0).parent
         files.make_dirs(folder)
@@ -72,6 +73,11 @@ class LineageWriter:
     def next_step(self) -> int:
         """The step that the next commit must carry."""
         return self._next_step
+
+    @property
+    def last_commit(self) -> str:
+        """The hash of the frame that this writer committed last, in hex; empty before its first commit."""
+        return self._last_commit.hex()
 
     @property
     def recovered(self) -> Mapping[str, Any] | None:
@@ -90,6 +96,7 @@ class LineageWriter:
             raise ValueError(f"lineage of {self._handle}: expected step {self._next_step}, got {commit.step}")
         payload = encode_commit(commit)
         self._append(COMMIT, payload)
+        self._last_commit = self._chain
         self._next_step += 1
         self._rows += sum(len(births.event) for births in commit.births)
         if self._rows >= self._seal_rows or self._end >= self._seal_bytes:

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,6 +38,7 @@ class Task:
     Attributes:
         log: where it notes, commit by commit, what the lineage has acknowledged. die_at: number of the change of the disk
             at which it dies; moment: "before", "midst" or "after" it. checkpoint_births: births between checkpoints.
+        only_home: make the home, and no campaign.
     """
 
     home: str
@@ -48,6 +49,7 @@ class Task:
     die_at: int | None = None
     moment: str = "before"
     checkpoint_births: int | None = None
+    only_home: bool = False
 
 
 class Foundry:
@@ -141,8 +143,10 @@ def _drive(task: Task) -> None:
             setattr(importlib.import_module(module), "start_process", _forked)  # noqa: B010
     if task.checkpoint_births is not None:
         _set_checkpoints(task.checkpoint_births)
-    if task.die_at is not None:
-        _die_at(task.die_at, task.moment)
+    changes = _die_at(task.die_at, task.moment)
+    if task.only_home:
+        Home.create(Path(task.home))
+        return
     config = load_config(Path(task.config), [*task.overrides, f"run.workers={task.workers}", "run.address=local"])
     summary = launch(
         config,
@@ -151,7 +155,7 @@ def _drive(task: Task) -> None:
         tracker=NullTracker(),
         interrupted=threading.Event(),
     )
-    _real["write"](task_log, (json.dumps({"done": summary}) + "\n").encode())
+    _real["write"](task_log, (json.dumps({"done": summary, "changes": next(changes)}) + "\n").encode())
 
 
 _real: dict[str, Any] = {name: getattr(os, name) for name in CHANGES}
@@ -179,7 +183,8 @@ def _set_checkpoints(births: int) -> None:
         setattr(importlib.import_module("evolve.checkpoint"), "EVERY_BIRTHS", births)  # noqa: B010
 
 
-def _die_at(last: int, moment: str) -> None:
+def _die_at(last: int | None, moment: str) -> Iterator[int]:
+    """Counts the changes of the disk, and dies at one of them; returns what tells their number."""
     count = 0
 
     def counted(name: str) -> Callable[..., Any]:
@@ -188,7 +193,7 @@ def _die_at(last: int, moment: str) -> None:
             if name == "open" and not arguments[1] & (os.O_CREAT | os.O_WRONLY | os.O_RDWR):
                 return _real[name](*arguments, **named)
             count += 1
-            if count < last:
+            if last is None or count < last:
                 return _real[name](*arguments, **named)
             if moment == "after":
                 _real[name](*arguments, **named)
@@ -201,6 +206,7 @@ def _die_at(last: int, moment: str) -> None:
 
     for name in CHANGES:
         setattr(os, name, counted(name))
+    return iter(lambda: count, -1)
 
 
 class _Child:

@@ -175,6 +175,16 @@ def family(pid: int) -> dict[int, str]:
     return below
 
 
+def children(pid: int) -> dict[int, str]:
+    """Returns the processes that one has started itself, each with the time it began."""
+    return {found: facts[1] for found in _pids() if (facts := _facts(found)) is not None and facts[0] == pid}
+
+
+def known(pid: int) -> dict[int, str]:
+    """Returns a process with the time it began; nothing where it is gone."""
+    return {pid: facts[1]} if (facts := _facts(pid)) is not None else {}
+
+
 def living(processes: Mapping[int, str]) -> list[int]:
     """Returns those that still run."""
     return [pid for pid, began in processes.items() if (facts := _facts(pid)) is not None and facts[1] == began]
