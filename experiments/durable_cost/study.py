@@ -62,6 +62,7 @@ def config_of(population: int, rounds: int) -> dict[str, Any]:
     return {
         **read_yaml(CONFIG),
         "name": "cost",
+        "graph": {**read_yaml(CONFIG)["graph"], "symbols": {"hidden": 32}},
         "objectives": ["accuracy", "flops"],
         "strategy": {"kind": "ga", "population": population},
         "operators": {"gaussian": {}},
