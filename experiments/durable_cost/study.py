@@ -3,8 +3,8 @@
     python -m experiments.durable_cost.study                         populations of 256 and 1,024, 24 rounds each
     python -m experiments.durable_cost.study --rounds 4 --smoke
 
-Five campaigns of one seed live side by side in one process, each with another part left out, and take turns: one generation
-each, in an order that rotates. So all meet the same machine, and generation n is the same work in all of them.
+Five campaigns of one seed live side by side in one process, each with another part left out, and take turns of a few
+generations, in an order that rotates. So all meet the same machine, and generation n is the same work in all of them.
 Writes ``results.json`` and ``plot.png`` beside this file; README.md there says what they mean.
 """
 
@@ -53,6 +53,8 @@ VARIANTS: Mapping[str, frozenset[str]] = {
 }
 #: The first generations fill caches and start threads.
 WARM_UP = 3
+#: Generations a turn: long enough for the tracker, which speaks about once a second, to do so in its own campaign's turn.
+TURN = {256: 6, 1024: 2}
 #: What "together" may cost, as a part of a generation, by population.
 WANTED = {256: 0.15, 1024: 0.10}
 
@@ -62,11 +64,12 @@ def config_of(population: int, rounds: int) -> dict[str, Any]:
     return {
         **read_yaml(CONFIG),
         "name": "cost",
+        "graph": {**read_yaml(CONFIG)["graph"], "symbols": {"hidden": 32}},
         "objectives": ["accuracy", "flops"],
         "strategy": {"kind": "ga", "population": population},
         "operators": {"gaussian": {}},
         "tiers": None,
-        "stop": {"generations": rounds + WARM_UP + 2},
+        "stop": {"generations": rounds * TURN.get(population, 1) + WARM_UP + 2},
         "promote": None,
     }
 
@@ -167,24 +170,30 @@ class Variant:
 
 
 def measure(population: int, rounds: int) -> dict[str, list[float]]:
-    """Returns the seconds of each generation, by variant; generation i of all variants is the same work."""
+    """Returns the seconds a generation took in each turn, by variant; turn i of all variants is the same work."""
     plan = make_plan(check_config(config_of(population, rounds)))
     seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
     with tempfile.TemporaryDirectory(prefix="evolve-cost-") as folder, contextlib.ExitStack() as stack:
         variants = [Variant(name, plan, Path(folder), stack) for name in VARIANTS]
-        for number in range(rounds + WARM_UP):
+        for variant in variants:
+            _generations(variant, WARM_UP)
+        for number in range(rounds):
             start = number % len(variants)
             for variant in (*variants[start:], *variants[:start]):
-                taken = variant.turns.take()
-                if variant.error:
-                    raise RuntimeError(f"{variant.name}: {variant.error}")
-                if number >= WARM_UP:
-                    seconds[variant.name].append(taken)
+                seconds[variant.name].append(_generations(variant, TURN.get(population, 1)))
     return seconds
 
 
+def _generations(variant: Variant, count: int) -> float:
+    """Returns the seconds a generation took, on average over so many."""
+    taken = sum(variant.turns.take() for _ in range(count))
+    if variant.error:
+        raise RuntimeError(f"{variant.name}: {variant.error}")
+    return taken / count
+
+
 def shares(seconds: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
-    """Returns what each part costs, as a part of a whole generation: paired by generation, median and quartiles."""
+    """Returns what each part costs, as a part of a whole generation: paired by turn, median and quartiles."""
     pairs = {part: f"no {part}" for part in PARTS} | {"together": "none of them"}
     found = {}
     for part, without in pairs.items():
