@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -16,13 +15,11 @@ from blake3 import blake3
 from population.clock import ManualClock
 from population.errors import NotFound, StorageError
 from population.files import LocalFiles, MemoryFiles
-from population.lineage import LineageReader, LineageWriter, payload
-from population.lineage import reader as reader_module
-from population.lineage import writer as writer_module
+from population.lineage import LineageReader, LineageWriter
 from population.lineage.log import COMMIT, intact_frames
-from population.lineage.payload import Chunk
 from population.lineage.segments import journal_path, read_manifest
 from tests.population.lineage.lineage_samples import flat, sample_commit
+from tests.population.lineage.remembered import frames_are_decoded_once
 from tests.population.simulated_disk import Killed, SimulatedOs, in_memory, simulated
 
 HANDLE, HOME, STEPS = "digits-1", Path("/home"), 7
@@ -46,23 +43,6 @@ def _content(births: int) -> str:
         for step in range(STEPS):
             writer.commit(_commit(step, births))
     return LineageReader(files, HOME).content_hash(HANDLE)
-
-
-@contextmanager
-def frames_are_decoded_once() -> Iterator[None]:
-    """Remembers what frames say by their hashes, which are checked before: thousands of states share most of them."""
-    decoded: dict[object, Chunk] = {}
-
-    def chunk_of_frames(frames, handle, where):
-        key = tuple(frame.hash for frame in frames)
-        if key not in decoded:
-            decoded[key] = payload.chunk_of_frames(frames, handle, where)
-        return decoded[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reader_module, "chunk_of_frames", chunk_of_frames)
-        patch.setattr(writer_module, "chunk_of_frames", chunk_of_frames)
-        yield
 
 
 class Checker:
