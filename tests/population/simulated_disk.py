@@ -185,11 +185,15 @@ class SimulatedOs:
         try:
             self._before("fsync")
         except OSError:
-            self._open[descriptor][0].forget(self._generator)
+            self.forget(descriptor)
             raise
         self._open[descriptor][0].sync()
 
     fdatasync = fsync
+
+    def forget(self, descriptor: int) -> None:
+        """A sync that fails."""
+        self._open[descriptor][0].forget(self._generator)
 
     def fchmod(self, descriptor: int, mode: int) -> None:
         pass

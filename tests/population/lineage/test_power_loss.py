@@ -72,6 +72,10 @@ class Checker:
             self._check_history(files, reached, births)
             self._histories.add(history)
 
+    def content(self, births: int) -> str:
+        """The content hash of the uninterrupted campaign."""
+        return _content(births)
+
     def _check_history(self, files: MemoryFiles, reached: int, births: int) -> None:
         reader = LineageReader(files, HOME)
         assert flat(reader.commits(HANDLE)) == [_flat(s, births) for s in range(reached)]
