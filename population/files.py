@@ -205,6 +205,7 @@ def _write_group(contents: Mapping[Path, bytes], mode: int, *, replace: bool) ->
                 with told(path, "write"):
                     _make_folders(path.parent)
                     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+                    stack.enter_context(told(path, "write"))  # for the close, when all are written
                     descriptors[path] = stack.enter_context(_opened(temporaries[path], flags, 0o600))
                     _write_all(descriptors[path], contents[path])
                     os.fchmod(descriptors[path], mode)
@@ -317,7 +318,8 @@ class LocalFiles:
             # Closing alone would leave the lock with a child that was forked meanwhile.
             with suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
-            os.close(descriptor)
+            with suppress(OSError):  # nothing was written that a failed close could lose
+                os.close(descriptor)
 
 
 def _take_lock(descriptor: int, path: Path) -> None:

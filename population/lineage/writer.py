@@ -31,7 +31,7 @@ from population.lineage.segments import (
     write_manifest,
     write_segments,
 )
-from population.lineage.witness import Witness, check_witness, read_witness, write_witness
+from population.lineage.witness import Witness, check_witness, read_witness, witness_path, write_witness
 
 FORMAT_VERSION = 1
 #: A journal is sealed when it holds this many births, or this many bytes.
@@ -233,7 +233,7 @@ class LineageWriter:
         self._remove_leftovers()
         if tail.torn_bytes:
             self._recovered = self._keep_torn(tail)
-        if tail.frames:
+        if len(tail.frames) > 1 or self._manifest.journal:
             self._chain, self._sequence, self._end = tail.frames[-1].hash, tail.frames[-1].sequence + 1, tail.end
         else:
             self._begin_journal()
@@ -244,7 +244,12 @@ class LineageWriter:
             self._note(self._recovered)
 
     def _begin_journal(self) -> None:
-        """Writes the first journal of a campaign. Later ones exist before a manifest names them."""
+        """Writes the first journal of a campaign. Later ones exist before a manifest names them.
+
+        One that stands holds no commit; its name may not last, if who made it died, or failed, before that was synced.
+        """
+        self._remove(witness_path(self._home, self._handle))
+        self._remove(self._path)
         frame, digest = self._open_frame(self._manifest)
         self._files.append(self._path, frame)
         self._chain, self._sequence, self._end = digest, 1, len(frame)

@@ -47,19 +47,23 @@ class File:
         self.pending.append((size, None))
 
     def sync(self) -> None:
-        self.durable, self.pending = self.data, []
+        self.durable, self.pending = self._versions()[-1], []
 
-    def forget(self) -> None:
-        """What a failed sync does: nothing reached the disk, and the machine believes that it did."""
-        self.pending = []
+    def forget(self, generator: np.random.Generator) -> None:
+        """What a failed sync does: a part reached the disk, and the machine believes that all of it did."""
+        self.durable, self.pending = self.crashed(generator), []
 
-    def crashed(self, generator: np.random.Generator) -> bytes:
-        if not self.pending:
-            return self.durable
+    def _versions(self) -> list[bytes]:
         versions = [self.durable]
         for offset, data in self.pending:
             last = versions[-1]
             versions.append(_written(last, offset, data) if data is not None else last[:offset].ljust(offset, b"\0"))
+        return versions
+
+    def crashed(self, generator: np.random.Generator) -> bytes:
+        if not self.pending:
+            return self.durable
+        versions = self._versions()
         kind = generator.integers(6)
         if kind == 0:
             return versions[0]
@@ -98,10 +102,12 @@ class Folder:
         self.pending.append(change)
 
     def sync(self) -> None:
-        self.durable, self.pending = dict(self.names), []
-
-    def forget(self) -> None:
+        for change in self.pending:
+            change(self.durable)
         self.pending = []
+
+    def forget(self, generator: np.random.Generator) -> None:
+        self.durable, self.pending = self.crashed(generator), []
 
     def crashed(self, generator: np.random.Generator) -> dict[str, File | Folder]:
         found = dict(self.durable)
@@ -114,10 +120,13 @@ class Folder:
 
 
 class SimulatedOs:
-    """Stands for `os` in population.files; `before` is called before every call that changes something."""
+    """Stands for `os` in population.files; `before` is called before every call that changes something.
 
-    def __init__(self, before: Callable[[str], None] = lambda name: None) -> None:
-        self.root, self._before = Folder(), before
+    An OSError that it raises is what that call fails with; a sync that fails forgets a part of what it should have written.
+    """
+
+    def __init__(self, generator: np.random.Generator, before: Callable[[str], None] = lambda name: None) -> None:
+        self.root, self._before, self._generator = Folder(), before, generator
         self._open: dict[int, list[Any]] = {}
         self.path = SimpleNamespace(lexists=self._stands, isdir=lambda path: self._stands(path, Folder))
 
@@ -173,13 +182,18 @@ class SimulatedOs:
         self._open[descriptor][0].truncate(size)
 
     def fsync(self, descriptor: int) -> None:
-        self._before("fsync")
+        try:
+            self._before("fsync")
+        except OSError:
+            self.forget(descriptor)
+            raise
         self._open[descriptor][0].sync()
 
     fdatasync = fsync
 
     def forget(self, descriptor: int) -> None:
-        self._open[descriptor][0].forget()
+        """A sync that fails."""
+        self._open[descriptor][0].forget(self._generator)
 
     def fchmod(self, descriptor: int, mode: int) -> None:
         pass
@@ -258,21 +272,19 @@ class SimulatedOs:
         except OSError:
             return False
 
-    def crash_state(self, generator: np.random.Generator) -> dict[Path, bytes | None]:
+    def crash_state(self) -> dict[Path, bytes | None]:
         """Draws what is found when power comes back: content by path, None for a folder; no temporary files."""
         found: dict[Path, bytes | None] = {}
-        self._crash(self.root, Path("/"), generator, found)
+        self._crash(self.root, Path("/"), found)
         return found
 
-    def _crash(
-        self, folder: Folder, path: Path, generator: np.random.Generator, found: dict[Path, bytes | None]
-    ) -> None:
-        for name, entry in folder.crashed(generator).items():
+    def _crash(self, folder: Folder, path: Path, found: dict[Path, bytes | None]) -> None:
+        for name, entry in folder.crashed(self._generator).items():
             if isinstance(entry, Folder):
                 found[path / name] = None
-                self._crash(entry, path / name, generator, found)
+                self._crash(entry, path / name, found)
             elif not name.startswith(TEMPORARY_PREFIX):
-                found[path / name] = entry.crashed(generator)
+                found[path / name] = entry.crashed(self._generator)
 
     def restore(self, state: dict[Path, bytes | None]) -> None:
         """Begins again with what a crash left, all of it durable."""

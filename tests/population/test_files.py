@@ -311,6 +311,21 @@ def test_a_failure_of_any_system_call_leaves_old_or_new_and_no_temporary_file(tm
         assert {path.read_bytes() for path in root.rglob("*") if path.is_file()} <= {b"abc", b"abcabc"}
 
 
+def test_a_close_that_fails_is_told_by_path_and_may_be_repeated(tmp_path, monkeypatch):
+    """It used to come out of `write_atomic` as a bare OSError."""
+    close = os.close
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", lambda descriptor: (close(descriptor), _raise(errno.EIO)))
+        with pytest.raises(StorageError, match="wanted"):
+            LocalFiles().write_atomic(tmp_path / "wanted", b"1")
+    assert os.listdir(tmp_path) == []
+    assert LocalFiles().write_atomic(tmp_path / "wanted", b"1") is True
+
+
+def _raise(code: int) -> None:
+    raise OSError(code, os.strerror(code))
+
+
 def test_short_writes_are_continued(tmp_path, monkeypatch):
     write = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:3]))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -10,12 +13,13 @@ import pytest
 from blake3 import blake3
 
 from population.clock import ManualClock
-from population.errors import NotFound
+from population.errors import NotFound, StorageError
 from population.files import LocalFiles, MemoryFiles
 from population.lineage import LineageReader, LineageWriter
 from population.lineage.log import COMMIT, intact_frames
 from population.lineage.segments import journal_path, read_manifest
 from tests.population.lineage.lineage_samples import flat, sample_commit
+from tests.population.lineage.remembered import frames_are_decoded_once
 from tests.population.simulated_disk import Killed, SimulatedOs, in_memory, simulated
 
 HANDLE, HOME, STEPS = "digits-1", Path("/home"), 7
@@ -68,6 +72,10 @@ class Checker:
             self._check_history(files, reached, births)
             self._histories.add(history)
 
+    def content(self, births: int) -> str:
+        """The content hash of the uninterrupted campaign."""
+        return _content(births)
+
     def _check_history(self, files: MemoryFiles, reached: int, births: int) -> None:
         reader = LineageReader(files, HOME)
         assert flat(reader.commits(HANDLE)) == [_flat(s, births) for s in range(reached)]
@@ -95,7 +103,10 @@ def _history(files: MemoryFiles) -> tuple[object, ...]:
 
 
 class Campaign:
-    """A workload on a simulated disk: lives of a writer that end by closing, by kill -9 or by power loss."""
+    """A workload on a simulated disk: lives of a writer that end by closing, by kill -9 or by power loss.
+
+    In some lives one system call fails, or all from one on; a sync that fails loses a part of what it should have written.
+    """
 
     def __init__(self, seed: int, checker: Checker, draws: int) -> None:
         self._rng = np.random.Generator(np.random.Philox(seed))
@@ -103,50 +114,63 @@ class Campaign:
         self._births = int(self._rng.choice([1, 3, 8, 24]))
         self._acknowledged = self._attempted = 0
         self._calls_left = 0
-        self._disk = SimulatedOs(self._before)
+        self._failing = range(0)
+        self._disk = SimulatedOs(self._rng, self._before)
         self._disk.restore({HOME: None})
 
     def run(self) -> None:
         while self._acknowledged < STEPS:
-            self._calls_left = int(self._rng.integers(1, 120))
+            self._calls_left = int(self._rng.integers(1, 150))
+            first = int(self._rng.integers(150))
+            self._failing = range(first, int(self._rng.choice([first, first, first - 1, -1])), -1)
             try:
                 with simulated(self._disk):
                     self._live()
             except Killed:
                 if self._rng.integers(2):
-                    self._disk.restore(self._disk.crash_state(self._rng))
+                    self._disk.restore(self._disk.crash_state())
         self._look()
 
     def _live(self) -> None:
-        with LineageWriter(LocalFiles(), HOME, HANDLE, ManualClock()) as writer:
+        with suppress(StorageError), LineageWriter(LocalFiles(), HOME, HANDLE, ManualClock()) as writer:
             assert self._acknowledged <= writer.next_step <= self._attempted
             self._acknowledged = writer.next_step  # a campaign would go on from here
             for step in range(writer.next_step, STEPS):
                 self._attempted = step + 1
-                writer.commit(_commit(step, self._births))
+                self._commit(writer, step)
                 self._acknowledged = step + 1
                 if not self._rng.integers(3):
-                    writer.seal()
+                    with suppress(StorageError):
+                        writer.seal()
                 if not self._rng.integers(4):
                     return
+
+    def _commit(self, writer: LineageWriter, step: int) -> None:
+        try:
+            writer.commit(_commit(step, self._births))
+        except StorageError:
+            writer.commit(_commit(step, self._births))
 
     def _before(self, name: str) -> None:
         if self._calls_left == 0:  # a dead process does nothing on its way out
             raise Killed
         self._look()
         self._calls_left -= 1
+        if self._calls_left in self._failing:
+            code = int(self._rng.choice([errno.EIO, errno.ENOSPC]))
+            raise OSError(code, os.strerror(code))
 
     def _look(self) -> None:
         for _ in range(self._draws):
-            state = self._disk.crash_state(self._rng)
-            self._checker.check(state, self._acknowledged, self._attempted, self._births)
+            self._checker.check(self._disk.crash_state(), self._acknowledged, self._attempted, self._births)
 
 
 def _lose_power(count: int) -> Checker:
     checker, seed = Checker(), 0
-    while checker.num_states < count:
-        Campaign(seed, checker, draws=4).run()
-        seed += 1
+    with frames_are_decoded_once():
+        while checker.num_states < count:
+            Campaign(seed, checker, draws=4).run()
+            seed += 1
     return checker
 
 
