@@ -43,7 +43,8 @@ class Answer:
 
     Attributes:
         stream: the bytes of the Arrow stream. walls: which walls stood, which were missing and why.
-        peak_rss_bytes, cpu_s, seconds: of its process. query_s: from the moment the views were there.
+        peak_rss_bytes, cpu_s, seconds: of its process. ready: when the views were there, on the monotonic clock.
+        query_s: from then until the process was gone.
     """
 
     stream: bytearray = field(default_factory=bytearray)
@@ -51,6 +52,7 @@ class Answer:
     peak_rss_bytes: int = 0
     cpu_s: float = 0.0
     seconds: float = 0.0
+    ready: float = 0.0
     query_s: float = 0.0
     error: EvolveError | None = None
 
@@ -86,7 +88,8 @@ def ask(home: Path, sql: str, limits: QueryLimits) -> Answer:
             _, status, used = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
             feeder.join()
-    answer.seconds = time.monotonic() - began
+    ended = time.monotonic()
+    answer.seconds, answer.query_s = ended - began, ended - answer.ready if answer.ready else 0.0
     answer.peak_rss_bytes = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     answer.cpu_s = used.ru_utime + used.ru_stime
     if isinstance(answer.error, _Ended):
@@ -145,7 +148,6 @@ def _listen(sink: int, limits: QueryLimits, answer: Answer) -> EvolveError | Non
     """Reads frames until the answer is whole, a limit is met, or nothing more can come; returns what went wrong."""
     received = bytearray()
     deadline = time.monotonic() + START_TIMEOUT_S
-    ready = 0.0
     while True:
         rest = deadline - time.monotonic()
         if rest <= 0 or not select.select([sink], [], [], rest)[0]:
@@ -155,10 +157,9 @@ def _listen(sink: int, limits: QueryLimits, answer: Answer) -> EvolveError | Non
             return _Ended()
         received += piece
         for kind, data in _frames(received):
-            answer.query_s = time.monotonic() - ready if ready else 0.0
             if kind == READY:
-                ready = time.monotonic()
-                deadline, answer.walls = ready + limits.timeout_s, json.loads(data)
+                answer.ready, answer.walls = time.monotonic(), json.loads(data)
+                deadline = answer.ready + limits.timeout_s
             elif kind == STREAM:
                 answer.stream += data
                 if len(answer.stream) > limits.memory_bytes:
