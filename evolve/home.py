@@ -263,18 +263,10 @@ class Home:
         return str(rows[-1]["state"]) if rows else None
 
     def campaign_rows(self, handle: str) -> list[dict[str, Any]]:
-        """Returns the rows of ``campaigns`` in a campaign's lineage, the oldest first; no other table is read."""
-        from population.lineage.segments import read_table, verified_bytes
-
-        reader = self.lineage_reader()
-        try:
-            snapshot = reader.snapshot(handle)
-        except NotFound:
-            return []
-        sealed = [segment for segment in snapshot.manifest.segments if segment.table == "campaigns"]
-        tables = [read_table(verified_bytes(self.files, self.root, handle, one), "campaigns") for one in sealed]
-        tail = snapshot.tail.tables.get("campaigns")
-        return [row for table in (*tables, tail) if table is not None for row in table.to_pylist()]
+        """Returns the rows of ``campaigns`` in a campaign's lineage, the oldest first; none before its first commit."""
+        with suppress(NotFound):
+            return self.lineage_reader().rare_rows(handle, "campaigns")
+        return []
 
     def new_handle(self, name: str) -> str:
         """Returns a handle nobody had in this home ("digits", then "digits-2"), and makes its folder, so nobody else gets it."""

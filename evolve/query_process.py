@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 FRAME = struct.Struct("<cQ")
 READY, STREAM, ERROR, DONE = b"r", b"s", b"e", b"d"
+#: The longest piece of a stream.
+PIECE_BYTES = 1 << 20
+#: Files a query may have open: every segment of every view it reads.
+_OPEN_FILES = 4096
 #: Address space for what Arrow and DuckDB hold besides the rows of a query.
 _SPARE_BYTES = 64 << 20
 
@@ -76,9 +80,11 @@ class _Frames:
         self._send = send
 
     def write(self, data: Any) -> int:
-        """Sends one piece."""
-        self._send(bytes(data))
-        return len(data)
+        """Sends one piece, in frames that a pipe can hold."""
+        view = memoryview(data)
+        for start in range(0, len(view), PIECE_BYTES):
+            self._send(bytes(view[start : start + PIECE_BYTES]))
+        return len(view)
 
     def flush(self) -> None:
         """Sends nothing: pieces are never kept."""
@@ -105,6 +111,7 @@ def _go_inside(home: Path, limits: QueryLimits, sink: int) -> dict[str, Any]:
         Walls(
             memory_bytes=limits.memory_bytes + _SPARE_BYTES,
             cpu_s=math.ceil(limits.timeout_s) + 1,
+            open_files=_OPEN_FILES,
             keep_fds=(sink,),
             readable=(str(segments),) if segments.is_dir() else (),
             threads=limits.threads > 1,

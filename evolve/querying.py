@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evolve.query_process import DONE, ERROR, FRAME, READY, STREAM
+from evolve.query_process import DONE, ERROR, FRAME, PIECE_BYTES, READY, STREAM
 from fitness.child_process import module_path
 from population import errors
 from population.errors import EvolveError, InputError
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 START_TIMEOUT_S = 600.0
 #: A frame that is not a piece of the rows is this long at most.
 _MAX_WORD_BYTES = 1 << 16
-_PIPE_BYTES = 1 << 20
+_LOOK_S = 0.05
 
 
 @dataclass
@@ -43,7 +43,9 @@ class Answer:
 
     Attributes:
         stream: the bytes of the Arrow stream. walls: which walls stood, which were missing and why.
-        peak_rss_bytes, cpu_s, seconds: of its process. query_s: from the moment the views were there.
+        peak_rss_bytes (looked at every 50 ms, Linux), cpu_s, seconds: of its process.
+        ready: when the views were there, on the monotonic clock.
+        query_s: from then until the process was gone.
     """
 
     stream: bytearray = field(default_factory=bytearray)
@@ -51,6 +53,7 @@ class Answer:
     peak_rss_bytes: int = 0
     cpu_s: float = 0.0
     seconds: float = 0.0
+    ready: float = 0.0
     query_s: float = 0.0
     error: EvolveError | None = None
 
@@ -80,14 +83,14 @@ def ask(home: Path, sql: str, limits: QueryLimits) -> Answer:
         feeder = threading.Thread(target=_feed, args=(source, json.dumps(request).encode()), daemon=True)
         feeder.start()
         try:
-            answer.error = _listen(sink, limits, answer)
+            answer.error = _listen(process.pid, sink, limits, answer)
         finally:
             os.kill(process.pid, signal.SIGKILL)  # not reaped yet, so it is ours; `process.kill` would reap it
             _, status, used = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
             feeder.join()
-    answer.seconds = time.monotonic() - began
-    answer.peak_rss_bytes = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    ended = time.monotonic()
+    answer.seconds, answer.query_s = ended - began, ended - answer.ready if answer.ready else 0.0
     answer.cpu_s = used.ru_utime + used.ru_stime
     if isinstance(answer.error, _Ended):
         answer.error = _cause(process.returncode, limits)
@@ -141,24 +144,25 @@ def _feed(source: int, data: bytes) -> None:
         request.write(data)
 
 
-def _listen(sink: int, limits: QueryLimits, answer: Answer) -> EvolveError | None:
+def _listen(pid: int, sink: int, limits: QueryLimits, answer: Answer) -> EvolveError | None:
     """Reads frames until the answer is whole, a limit is met, or nothing more can come; returns what went wrong."""
     received = bytearray()
     deadline = time.monotonic() + START_TIMEOUT_S
-    ready = 0.0
     while True:
+        answer.peak_rss_bytes = max(answer.peak_rss_bytes, _peak_rss(pid))
         rest = deadline - time.monotonic()
-        if rest <= 0 or not select.select([sink], [], [], rest)[0]:
+        if rest <= 0:
             return InputError(f"query: stopped after {limits.timeout_s:g} s; narrow it, or allow more time")
-        piece = os.read(sink, _PIPE_BYTES)
+        if not select.select([sink], [], [], min(rest, _LOOK_S))[0]:
+            continue
+        piece = os.read(sink, PIECE_BYTES)
         if not piece:
             return _Ended()
         received += piece
         for kind, data in _frames(received):
-            answer.query_s = time.monotonic() - ready if ready else 0.0
             if kind == READY:
-                ready = time.monotonic()
-                deadline, answer.walls = ready + limits.timeout_s, json.loads(data)
+                answer.ready, answer.walls = time.monotonic(), json.loads(data)
+                deadline = answer.ready + limits.timeout_s
             elif kind == STREAM:
                 answer.stream += data
                 if len(answer.stream) > limits.memory_bytes:
@@ -167,11 +171,21 @@ def _listen(sink: int, limits: QueryLimits, answer: Answer) -> EvolveError | Non
                 return _told(data) if kind == ERROR else None if kind == DONE else _broken(f"frame {kind!r}")
 
 
+def _peak_rss(pid: int) -> int:
+    """Returns the most memory that a living process held so far; what the system tells at its end would count what this
+    process held when it started it."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
+        for line in status:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
 def _frames(received: bytearray) -> Iterator[tuple[bytes, bytes]]:
     """Takes the whole frames off the beginning of what was received."""
     while len(received) >= FRAME.size:
         kind, length = FRAME.unpack_from(received)
-        if length > (_MAX_WORD_BYTES if kind != STREAM else 1 << 40):
+        if length > (PIECE_BYTES if kind == STREAM else _MAX_WORD_BYTES):
             raise _broken(f"a frame of {length} bytes")
         if len(received) < FRAME.size + length:
             return

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from population.errors import InputError, LineageCorrupt, NotFound, StorageError
 from population.files import FileSystem
+from population.lineage.compaction import groups_of, is_small
 from population.lineage.digest import ContentHash
 from population.lineage.log import Tail
 from population.lineage.payload import Chunk, chunk_of_frames, commits_of
@@ -21,8 +24,10 @@ from population.lineage.schema import check_handle
 from population.lineage.segments import MANIFEST as MANIFEST_NAME
 from population.lineage.segments import (
     Manifest,
+    Segment,
     journal_path,
     read_manifest,
+    read_table,
     sealed_chunks,
     segments_dir,
     verified_bytes,
@@ -89,6 +94,18 @@ class LineageReader:
                     return None if row["chain"] is None else str(row["chain"])
         return None
 
+    def rare_rows(self, handle: str, table: str) -> list[dict[str, Any]]:
+        """Returns all rows of one rare table ("campaigns", "promotions", ...) of a campaign, in order; no other is read."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                snapshot = self.snapshot(handle)
+                chunks = (*sealed_chunks(self._files, self._home, snapshot.manifest, tables=(table,)), snapshot.tail)
+                return [row for chunk in chunks if table in chunk.tables for row in chunk.tables[table].to_pylist()]
+            except LineageCorrupt:
+                if attempt == _ATTEMPTS - 1:  # until then: perhaps segments were merged while we read
+                    raise
+        raise AssertionError("unreachable")
+
     def next_step(self, handle: str) -> int:
         """Returns the number of commits of one campaign."""
         return self.snapshot(handle).next_step
@@ -145,21 +162,36 @@ class LineageReader:
         commits = chunk.tables["commits"].num_rows if "commits" in chunk.tables else 0
         return Snapshot(manifest, chunk, manifest.next_step + commits, tail.torn_bytes)
 
-    def segment_files(self, manifest: Manifest) -> dict[str, list[Path]]:
-        """Returns a campaign's segment files by table, after checking each against its hash."""
-        found: dict[str, list[Path]] = {}
-        for segment in manifest.segments:
-            path = segments_dir(self._home, manifest.handle) / segment.file
-            if (str(path), segment.blake3) not in self._verified or self._files.size(path) != segment.bytes:
-                verified_bytes(self._files, self._home, manifest.handle, segment)
-                self._verified.add((str(path), segment.blake3))
-            found.setdefault(segment.table, []).append(path)
-        return found
+    def sealed_tables(self, snapshot: Snapshot) -> tuple[dict[str, list[Path]], dict[str, list[pa.Table]]]:
+        """Returns what is sealed, checked: the files of large groups by table, and the rows of small groups, whose files
+        a writer may merge and remove at any moment. Raises LineageCorrupt, also where a merge came between."""
+        paths: dict[str, list[Path]] = {}
+        rows: dict[str, list[pa.Table]] = {}
+        for group in groups_of(snapshot.manifest.segments):
+            for segment in group:
+                path = segments_dir(self._home, snapshot.manifest.handle) / segment.file
+                if is_small(group) or not path.is_file():  # or on a file system that is not the machine's own
+                    data = verified_bytes(self._files, self._home, snapshot.manifest.handle, segment)
+                    rows.setdefault(segment.table, []).append(read_table(data, segment.table))
+                else:
+                    self._check(path, segment, snapshot.manifest.handle)
+                    paths.setdefault(segment.table, []).append(path)
+        return paths, rows
 
-    @property
-    def files(self) -> FileSystem:
-        """The file system that is read."""
-        return self._files
+    def whole(self, handle: str) -> tuple[Snapshot, dict[str, list[Path]], dict[str, list[pa.Table]]]:
+        """Returns a snapshot with what is sealed of it, from one moment. Raises LineageCorrupt and NotFound."""
+        while True:
+            snapshot = self.snapshot(handle)
+            try:
+                return snapshot, *self.sealed_tables(snapshot)
+            except LineageCorrupt:
+                if read_manifest(self._files, self._home, handle) == snapshot.manifest:
+                    raise  # else a writer merged segments while we read
+
+    def _check(self, path: Path, segment: Segment, handle: str) -> None:
+        if (str(path), segment.blake3) not in self._verified or self._files.size(path) != segment.bytes:
+            verified_bytes(self._files, self._home, handle, segment)
+            self._verified.add((str(path), segment.blake3))
 
     def _has_lineage(self, handle: str) -> bool:
         check_handle(handle)
@@ -169,6 +201,16 @@ class LineageReader:
         return self._files.exists(folder) and any(name.startswith("journal-") for name in self._files.list(folder))
 
     def _chunks(self, handle: str, from_step: int = 0) -> Iterator[Chunk]:
-        snapshot = self.snapshot(handle)
-        yield from sealed_chunks(self._files, self._home, snapshot.manifest, from_step)
+        while True:
+            snapshot = self.snapshot(handle)
+            manifest, small = snapshot.manifest, {}
+            try:
+                for group in filter(is_small, groups_of(manifest.segments)):
+                    for segment in group:
+                        small[segment.file] = verified_bytes(self._files, self._home, handle, segment)
+            except LineageCorrupt:
+                if read_manifest(self._files, self._home, handle) != manifest:
+                    continue  # a writer merged segments while we read
+            break  # what is damaged is met again in its place, after the commits before it
+        yield from sealed_chunks(self._files, self._home, manifest, from_step, known=small)
         yield snapshot.tail

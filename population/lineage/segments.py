@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from blake3 import blake3
 
-from population.errors import LineageCorrupt, NewerHome
+from population.errors import LineageCorrupt, NewerHome, NotFound
 from population.files import FileSystem
 from population.lineage.log import GENESIS
 from population.lineage.payload import Chunk, chunk_schema
@@ -138,9 +138,10 @@ def _parquet(rows: pa.Table) -> bytes:
 def verified_bytes(files: FileSystem, home: Path, handle: str, segment: Segment) -> bytes:
     """Returns a segment's bytes. Raises LineageCorrupt where they are gone or not what was written."""
     path = segments_dir(home, handle) / segment.file
-    if not files.exists(path):
-        raise _damaged(path, "it is missing")
-    data = files.read_bytes(path)
+    try:
+        data = files.read_bytes(path)
+    except NotFound as error:
+        raise _damaged(path, "it is missing") from error
     if len(data) != segment.bytes or blake3(data).hexdigest() != segment.blake3:
         raise _damaged(path, f"its bytes do not match its hash (steps {segment.first} to {segment.last})")
     return data
@@ -157,16 +158,25 @@ def read_table(data: bytes, table: str) -> pa.Table:
 
 
 def sealed_chunks(
-    files: FileSystem, home: Path, manifest: Manifest, from_step: int = 0, tables: Sequence[str] = SEALED
+    files: FileSystem,
+    home: Path,
+    manifest: Manifest,
+    from_step: int = 0,
+    tables: Sequence[str] = SEALED,
+    known: Mapping[str, bytes] | None = None,
 ) -> Iterator[Chunk]:
-    """Returns what is sealed, one chunk for each range of steps, in order, verified; ranges before ``from_step`` are left
-    out, and so are tables that are not asked for."""
+    """Returns what is sealed, one chunk for each range of steps, in order, verified.
+
+    Args:
+        from_step: ranges before it are left out. tables: others are left out. known: verified bytes by file.
+    """
+    known = known or {}
     groups: dict[int, list[Segment]] = {}
     for segment in manifest.segments:
         if segment.last >= from_step and segment.table in tables:
             groups.setdefault(segment.first, []).append(segment)
     for first in sorted(groups):
-        named = {s.table: verified_bytes(files, home, manifest.handle, s) for s in groups[first]}
+        named = {s.table: known.get(s.file) or verified_bytes(files, home, manifest.handle, s) for s in groups[first]}
         yield Chunk({table: read_table(data, table) for table, data in named.items()}, manifest.layouts)
 
 

@@ -14,12 +14,15 @@ import pyarrow as pa
 
 from population.lineage.payload import chunk_schema
 from population.lineage.schema import SEALED
-from population.lineage.segments import read_table
 from population.lineage.view_sql import definitions
 
 if TYPE_CHECKING:
     from population.lineage.limits import QueryLimits
     from population.lineage.reader import LineageReader
+
+
+#: What the views show; a replay reads the commits.
+_VIEWED = tuple(table for table in SEALED if table != "commits")
 
 
 def open_connection(reader: LineageReader, limits: QueryLimits | None = None, *, is_recursive: bool = False) -> Any:
@@ -64,23 +67,21 @@ def _harden(connection: Any, limits: QueryLimits, paths: list[Path]) -> None:
 
 def _load(connection: Any, reader: LineageReader) -> list[Path]:
     """Makes the physical tables of all lineages; returns the files that are read lazily."""
-    lazy: dict[str, list[Path]] = {table: [] for table in SEALED}
-    memory: dict[str, list[pa.Table]] = {table: [] for table in SEALED}
+    lazy: dict[str, list[Path]] = {table: [] for table in _VIEWED}
+    memory: dict[str, list[pa.Table]] = {table: [] for table in _VIEWED}
     layouts: dict[str, str] = {}
     for handle in reader.handles():
-        snapshot = reader.snapshot(handle)
+        snapshot, paths, sealed = reader.whole(handle)
         layouts |= snapshot.manifest.layouts
         layouts |= snapshot.tail.layouts
-        for table, paths in reader.segment_files(snapshot.manifest).items():
-            for path in paths:
-                if path.is_file():
-                    lazy[table].append(path)
-                else:  # a file system that is not the machine's own
-                    memory[table].append(read_table(reader.files.read_bytes(path), table))
+        for table in _VIEWED:
+            lazy[table] += paths.get(table, [])
+            memory[table] += sealed.get(table, [])
         for table, rows in snapshot.tail.tables.items():
-            memory[table].append(rows)
+            if table in _VIEWED:
+                memory[table].append(rows)
     connection.execute("CREATE SCHEMA physical")
-    for table in SEALED:
+    for table in _VIEWED:
         _source(connection, table, lazy[table], pa.concat_tables([chunk_schema(table).empty_table(), *memory[table]]))
     for name, rows in _layout_tables(layouts).items():
         _copy(connection, name, rows)

@@ -17,6 +17,7 @@ from typing import Any
 from population.clock import Clock
 from population.errors import LineageCorrupt, NotFound, StorageError
 from population.files import FileSystem
+from population.lineage.compaction import compact
 from population.lineage.log import COMMIT, INCIDENT, OPEN, Tail, encode_frame, scan
 from population.lineage.payload import chunk_of_frames, encode_commit
 from population.lineage.records import Commit
@@ -105,7 +106,7 @@ class LineageWriter:
     def seal(self) -> None:
         """Moves the journal's commits into segments; the journal that follows is empty.
 
-        Order: segments, new journal, manifest (this is the moment), old journal removed.
+        Order: segments, new journal, manifest (this is the moment), old journal and merged segments removed.
         """
         self._check_open()
         self._cut_dirty()
@@ -115,6 +116,9 @@ class LineageWriter:
             return
         chunk = chunk_of_frames(tail.frames, self._handle, str(self._path))
         written = write_segments(self._files, self._home, self._handle, chunk, first, last)
+        layouts = {**self._manifest.layouts, **chunk.layouts}
+        named = (*self._manifest.segments, *written)
+        segments, replaced = compact(self._files, self._home, self._handle, named, layouts)
         old, number = self._path, self._manifest.journal + 1
         self._remove(journal_path(self._home, self._handle, number))
         manifest = replace(
@@ -123,8 +127,8 @@ class LineageWriter:
             chain=self._chain.hex(),
             sequence=self._sequence,
             next_step=self._next_step,
-            segments=(*self._manifest.segments, *written),
-            layouts={**self._manifest.layouts, **chunk.layouts},
+            segments=segments,
+            layouts=layouts,
         )
         frame, digest = self._open_frame(manifest)
         self._files.append(journal_path(self._home, self._handle, number), frame)
@@ -132,6 +136,8 @@ class LineageWriter:
         self._chain, self._sequence, self._end, self._rows = digest, manifest.sequence + 1, len(frame), 0
         self._bear_witness()
         self._remove(old)
+        for segment in replaced:
+            self._remove(segments_dir(self._home, self._handle) / segment.file)
 
     def _replace_manifest(self, manifest: Manifest) -> None:
         """Writes the manifest; where that fails, the writer goes on only if the old one surely stands."""
