@@ -40,8 +40,10 @@ class Trial:
 
 
 def attack_names() -> list[str]:
-    """The attacks kept here: one file each, in a folder for each group."""
-    return sorted(str(path.relative_to(HERE).with_suffix("")) for path in HERE.glob("*/*.py"))
+    """The attacks kept here, one file each, in a folder for each group; those in ``judged`` are a plugin's operations."""
+    return sorted(
+        str(path.relative_to(HERE).with_suffix("")) for path in HERE.glob("*/*.py") if path.parent.name != "judged"
+    )
 
 
 def run(world: str, *, inside: bool, names: Sequence[str] | None = None, without: Sequence[str] = ()) -> list[Trial]:
