@@ -103,14 +103,14 @@ def _start_inside(orders: dict[str, Any]) -> Starter:
     from fitness.jail.run_inside import prepare
 
     prepare()
-    without, memory_bytes = tuple(orders["without"]), orders["plants"]["memory_bytes"]
+    memory_bytes, more = orders["plants"]["memory_bytes"], dict(orders["walls"])
 
     def start(body: Callable[[int], None], result_fd: int) -> int:
         parent = os.getpid()
-        birth = fork_inside(wanted="namespaces" not in without)
+        birth = fork_inside(wanted="namespaces" not in more.get("without", ()))
         if birth.pid == 0:
             try:
-                enter(Walls(memory_bytes, cpu_s=5, keep_fds=(result_fd,), without=without), birth, parent)
+                enter(Walls(memory_bytes, cpu_s=5, keep_fds=(result_fd,), **more), birth, parent)
                 body(result_fd)
             finally:
                 os._exit(70)

@@ -46,14 +46,14 @@ def attack_names() -> list[str]:
     )
 
 
-def run(world: str, *, inside: bool, names: Sequence[str] | None = None, without: Sequence[str] = ()) -> list[Trial]:
+def run(world: str, *, inside: bool, names: Sequence[str] | None = None, **walls: Any) -> list[Trial]:
     """Runs attacks one after the other, each in a process of its own, and says what came of them.
 
     Args:
-        without: layers of the jail that are not put up, for asking what the others hold.
+        walls: what else ``fitness.jail.Walls`` is given, such as the layers that are not put up.
     """
     names = list(names or attack_names())
-    more = {"names": names, "is_inside": inside, "without": list(without)}
+    more = {"names": names, "is_inside": inside, "walls": walls}
     with _field(world) as (orders, prey):
         trials = list(_trials(orders | more, prey))
     assert [trial.name for trial in trials] == names, "an attack ended the process that runs them"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fitness import verdict
-from fitness.judge import InlineJudge, SubprocessJudge
+from fitness.judge import InlineJudge, Judge, SubprocessJudge
 from tests.fitness.outlaws import LIMITS, PLUGINS, TILE, bits_of, candidates, judged
 from tests.plugins.outlaw import CRIMES
 
@@ -131,6 +131,20 @@ def test_a_crime_gains_nothing_and_harms_nobody_who_is_judged_later(judge: Subpr
     assert [bits_of(after, row) for row in range(2)] == [bits_of(alone, row) for row in range(2)]
     assert np.isfinite(after.scores).all()
     assert getattr(CRIMES[crime], "FELT", []) == [], "its code ran in the process that holds the labels"
+
+
+@pytest.mark.parametrize("makes", [InlineJudge, lambda: SubprocessJudge(plugins=PLUGINS)], ids=["inline", "subprocess"])
+def test_a_neighbours_answers_are_nowhere_in_reach(makes: Callable[[], Judge]) -> None:
+    """Somebody answers 1234.5 to everything; who is judged next finds that number in the same process, never in a jail."""
+    judge = makes()
+    neighbour, searcher = candidates(["", ""]), candidates(["read_neighbours"], 7)
+    constant = {name: torch.zeros_like(tensor) for name, tensor in neighbour.tensors.items()}
+    constant["out.bias"] = torch.full_like(constant["out.bias"], 1234.5)
+    kept = judge_outputs(neighbour.replace(tensors=constant), judge)
+    assert (kept == 1234.5).all()
+    found = judged(searcher, judge)
+    judge.close()
+    assert found.verdicts == [verdict.CRASH if isinstance(judge, InlineJudge) else verdict.OK], found.details
 
 
 @pytest.mark.xfail(reason="an operation is given all rows of a tile at once, and its answer is believed", strict=True)

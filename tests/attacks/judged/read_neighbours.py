@@ -1,0 +1,39 @@
+"""Searches what it can reach for the answers of candidates judged before it: 1234.5 again and again. Says so by an error."""
+
+import ctypes
+import gc
+import re
+import sys
+
+import numpy as np
+import torch
+
+ANSWERS = re.compile(b"(?:" + re.escape(np.float32(1234.5).tobytes()) + b"){16}")
+PAGE, BACK = 4096, 64 << 20
+libc = ctypes.CDLL(None)
+
+
+def act(values: torch.Tensor) -> object:
+    if any(ANSWERS.search(piece) for piece in _reachable()):
+        raise RuntimeError("found a neighbour's answers")
+    return values
+
+
+def _reachable() -> object:
+    frame = sys._getframe()
+    while frame is not None:
+        for name in ("taken", "given"):
+            if name in frame.f_locals:
+                yield bytes(frame.f_locals[name])
+        frame = frame.f_back
+    for one in gc.get_objects():
+        if type(one) is np.ndarray and one.dtype == np.float32 and one.flags["C_CONTIGUOUS"]:
+            yield one.tobytes()
+        elif type(one) is torch.Tensor and one.dtype == torch.float32 and one.is_contiguous():
+            yield one.detach().numpy().tobytes()
+    libc.sbrk.restype = ctypes.c_void_p
+    end = libc.sbrk(0) & -PAGE
+    for page in range(end - PAGE, end - BACK, -PAGE):
+        if libc.mincore(ctypes.c_void_p(page), PAGE, ctypes.create_string_buffer(1)):
+            return
+        yield ctypes.string_at(page, PAGE)
