@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
+import mmap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fitness import wire
 from fitness.plan import KernelPlan
 from population.cbor import decode
 from population.graph import OpGraph
 from population.interpret import run_stack
-from population.stack import Stack
+from population.stack import TIER_MARK, Stack
 from population.tiers import slice_stack
 
 Outputs = tuple[npt.NDArray[np.float32], ...]
@@ -36,7 +37,7 @@ class Tile:
     """Rows of one species to run in one go.
 
     Attributes:
-        key: names the inputs. graph: canonical bytes of the op graph's plain value. rows: canonical row bytes.
+        key: names the inputs. graph: canonical bytes of the op graph's plain value. rows: the candidates, without state.
         tiers: (name, widths by symbol) in the order of the outputs; no widths mean the whole row.
         output: the output channel that is wanted. num_classes: K.
         has_plugins: whether the graph holds operations that are not ours.
@@ -44,7 +45,7 @@ class Tile:
 
     key: bytes
     graph: bytes
-    rows: tuple[bytes, ...]
+    rows: Stack
     tiers: tuple[tuple[str, Mapping[str, int]], ...]
     plan: KernelPlan
     output: str
@@ -53,27 +54,55 @@ class Tile:
 
     def output_shapes(self, num_rows: int) -> list[tuple[int, ...]]:
         """Returns the shape of each tier's outputs, ``[rows of the tile, K, R]``."""
-        return [(len(self.rows), self.num_classes, num_rows)] * len(self.tiers)
+        return [(self.rows.num_rows, self.num_classes, num_rows)] * len(self.tiers)
 
-    def to_message(self, number: int) -> wire.Message:
-        """Returns the tile as a message; ``number`` is what the other side knows the inputs by."""
-        fields = {
+    def parts(self) -> list[memoryview]:
+        """Returns what is large of a tile, as it goes into shared memory: graph, widths, tensors by sorted name."""
+        tensors = [self.rows.widths, *(self.rows.tensors[name] for name in sorted(self.rows.tensors))]
+        arrays = [tensor.detach().contiguous().numpy() for tensor in tensors]
+        return [memoryview(self.graph), *(memoryview(array.data).cast("B") for array in arrays)]
+
+    def to_fields(self, number: int, offsets: Sequence[int]) -> dict[str, Any]:
+        """Returns the rest of it as a plain value.
+
+        Args:
+            number: what the other side knows the inputs by. offsets: where the parts lie.
+        """
+        return {
             "inputs": number,
             "tiers": [[name, dict(widths)] for name, widths in self.tiers],
             "plan": self.plan.to_value(),
             "output": self.output,
             "num_classes": self.num_classes,
+            "num_rows": self.rows.num_rows,
+            "graph_bytes": len(self.graph),
+            "tensors": sorted(self.rows.tensors),
+            "offsets": list(offsets),
         }
-        return wire.Message("tile", fields, [self.graph, *self.rows])
 
     @staticmethod
-    def from_message(message: wire.Message) -> Tile:
-        """Returns the tile of ``to_message``, without key and plugin mark."""
-        graph, *rows = (bytes(blob) for blob in message.blobs)
-        fields = message.fields
-        tiers = tuple((name, widths) for name, widths in fields["tiers"])
+    def from_memory(fields: Mapping[str, Any], memory: mmap.mmap) -> Tile:
+        """Returns the tile of ``to_fields`` and of the parts in memory, without key and plugin mark; new memory."""
+        first, second, *others = fields["offsets"]
+        data, num = memory[first : first + fields["graph_bytes"]], fields["num_rows"]
+        graph = _graph_of(data)
+        widths = _tensor(memory, np.dtype("<i8"), (num, len(graph.symbol_names)), second)
+        tensors = {
+            name: _tensor(memory, np.dtype("<f4"), (num, *shape), offset)
+            for name, offset, shape in zip(fields["tensors"], others, _shapes(graph, fields["tensors"]), strict=True)
+        }
+        tiers = tuple((name, sizes) for name, sizes in fields["tiers"])
         plan = KernelPlan(**fields["plan"])
-        return Tile(b"", graph, tuple(rows), tiers, plan, fields["output"], fields["num_classes"])
+        return Tile(b"", data, Stack(graph, tensors, widths), tiers, plan, fields["output"], fields["num_classes"])
+
+
+def _shapes(graph: OpGraph, names: Sequence[str]) -> list[tuple[int, ...]]:
+    return [graph.parameter_shape(name.partition(TIER_MARK)[0], graph.symbols) for name in names]
+
+
+def _tensor(memory: mmap.mmap, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int) -> torch.Tensor:
+    array = np.frombuffer(memory, dtype=dtype, count=math.prod(shape), offset=offset)
+    return torch.from_numpy(array.reshape(shape).copy())
 
 
 class Samples:
@@ -104,7 +133,7 @@ def forward(tile: Tile, samples: Samples) -> Outputs:
         WrongOutput: an operation broke its promise. Whatever else an operation raises passes through.
     """
     with torch.no_grad():
-        stack = Stack.from_row_bytes(_graph_of(tile.graph), list(tile.rows))
+        stack = tile.rows
         missing = tile.plan.candidates - stack.num_rows
         full = stack.gather(torch.tensor([*range(stack.num_rows), *[0] * missing], dtype=torch.int64))
         return tuple(
@@ -132,7 +161,7 @@ def _run_tier(stack: Stack, tile: Tile, samples: Samples) -> npt.NDArray[np.floa
             found = f"{list(result.shape)} {str(result.dtype).removeprefix('torch.')}"
             raise WrongOutput(f"output {tile.output!r} must be {list(expected)} float32, got {found}")
         outputs[..., start : start + tile.plan.samples] = result
-    kept: npt.NDArray[np.float32] = outputs[: len(tile.rows), :, : samples.num_rows].contiguous().numpy()
+    kept: npt.NDArray[np.float32] = outputs[: tile.rows.num_rows, :, : samples.num_rows].contiguous().numpy()
     return kept
 
 

@@ -1,15 +1,12 @@
 """Judges: they run candidates on a split's inputs and return raw outputs, or say why there are none. They see no labels.
 
 Nouns: a *tile* is what is computed in one go, some rows of one species on all samples of a split; a *failure* is a
-verdict about a whole tile; the *nursery* is the process that forks a judging child in milliseconds.
+verdict about a whole tile; the *zygote* is the process that forks a jailed child in milliseconds.
 """
 
 from __future__ import annotations
 
 import math
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,13 +16,21 @@ import numpy as np
 import numpy.typing as npt
 
 from fitness import verdict, wire
-from fitness.child_process import end_process, start_process
 from fitness.forward import Outputs, Samples, Tile, WrongOutput, forward, single_threaded
-from population.errors import EvaluatorFailed, FormatError
+from fitness.jail.memory import Region, size_of
+from fitness.jail.probe import Report, report_of
+from fitness.jail.zygote import CONTROL_TIMEOUT_S, Child, End, Zygote, ZygoteGone
+from population.errors import FormatError
 
-START_TIMEOUT_S = 120.0
-CONTROL_TIMEOUT_S = 60.0
 MAX_ANSWER_HEADER_BYTES = 64 << 10
+#: After so many tiles a child is replaced, and when it holds so much more memory than after its first.
+TILES_PER_CHILD = 256
+GROWTH_BYTES = 128 << 20
+#: Shared memory of a child is at least so large; only what is touched takes space.
+LEAST_REGION_BYTES = 8 << 20
+#: How often CPU time is looked at near its limit, and how long an answer may take once it has begun.
+CPU_STEP_S = 0.05
+ANSWER_S = 5.0
 #: A child whose connection closed is given so long to end, so that how it ended is its own doing.
 DYING_S = 2.0
 
@@ -106,65 +111,68 @@ class InlineJudge:
         self._samples.clear()
 
 
-@dataclass(frozen=True)
-class _Child:
-    """A forked judging process; only its nursery kills and reaps it, so that no pid is ever mistaken."""
-
-    base_bytes: int
-    connection: socket.socket
-
-
-@dataclass(frozen=True)
-class _End:
-    """How a child ended: as ``os.wait4`` says, with the memory it held beyond its birth, and whether we ended it."""
-
-    status: int
-    used_bytes: int
-    was_killed: bool
-
-
-class _NurseryGone(EvaluatorFailed):
-    """The nursery does not answer."""
-
-
 class SubprocessJudge:
-    """Judges in another process with limits on time, memory, file sizes and cores, and with no labels in reach.
+    """Judges in jailed processes, with limits on time and memory and with no labels in reach.
 
-    The nursery is executed, not forked, so it shares no thread or lock with this process; it imports torch once and forks
-    a child that answers tile after tile. A child that fails is killed with its group and replaced; so is one that ran an
-    operation of a plugin, whose leftovers nobody can vouch for.
+    A zygote, executed so that it shares no thread or lock with this process, forks a child that answers tile after tile.
+    Inputs and candidates lie in memory that the child can only read, outputs in memory of a fixed size that is copied and
+    checked. A child that fails is killed and replaced; so is one that ran an operation of a plugin, whose leftovers nobody
+    can vouch for, one that has answered ``TILES_PER_CHILD`` tiles, and one that grew by ``GROWTH_BYTES``.
 
     Args:
-        plugins: modules that register operations, imported by the nursery.
+        plugins: modules that register operations, imported by the zygote.
+        without: layers of the jail not to put up, as on a machine that lacks them.
     """
 
-    level = "reduced"
-
-    def __init__(self, *, plugins: Sequence[str] = (), limits: Limits | None = None) -> None:
+    def __init__(
+        self, *, plugins: Sequence[str] = (), limits: Limits | None = None, without: Sequence[str] = ()
+    ) -> None:
         self._plugins = tuple(plugins)
         self._limits = limits or Limits()
+        self._without = tuple(without)
         self._inputs: dict[bytes, Mapping[str, npt.NDArray[Any]]] = {}
-        self._nursery: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
-        self._child: _Child | None = None
+        self._zygote: Zygote | None = None
+        self._child: Child | None = None
+        self._report: Report | None = None
+        self._answered = 0
+        self._first_bytes = 0
+
+    @property
+    def report(self) -> Report:
+        """What a child can still do on this machine, found by attacking from within once.
+
+        Raises:
+            EvaluatorFailed: no judge can be had.
+        """
+        if self._report is None:
+            try:
+                self._report = self._examine()
+            except ZygoteGone:
+                self._abandon()
+                self._report = self._examine()
+        return self._report
+
+    @property
+    def level(self) -> str:
+        return self.report.level
 
     def holds(self, key: bytes) -> bool:
         return key in self._inputs
 
     def load(self, key: bytes, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
         self._inputs[key] = inputs
-        if self._control is None:
+        if self._zygote is None:
             return
         try:
             self._end_child()
-            self._send_inputs(self._control, key)
-        except _NurseryGone:
+            self._send_inputs(self._zygote, key)
+        except ZygoteGone:
             self._abandon()  # the next one is given all inputs when it starts
 
     def run(self, tile: Tile, *, fresh: bool = False) -> Outputs | Failure:
         try:
             return self._run(tile, fresh)
-        except _NurseryGone:  # killed from outside: one new one, then it is the machine's fault
+        except ZygoteGone:  # killed from outside: one new one, then it is the machine's fault
             self._abandon()
             return self._run(tile, fresh)
 
@@ -172,46 +180,68 @@ class SubprocessJudge:
         self._abandon()
         self._inputs.clear()
 
+    def _examine(self) -> Report:
+        zygote = self._ready_zygote()
+        self._end_child()
+        return report_of(zygote.call(wire.Message("probe", {})).fields)
+
     def _run(self, tile: Tile, fresh: bool) -> Outputs | Failure:
-        if fresh:
-            self._end_child()
-        child = self._ready_child()
-        shapes = tile.output_shapes(_num_rows(self._inputs[tile.key]))
-        answer = self._ask(child, tile, shapes)
-        if isinstance(answer, Failure) or tile.has_plugins:
+        parts, shapes = tile.parts(), tile.output_shapes(_num_rows(self._inputs[tile.key]))
+        sizes = size_of(parts), sum(4 * math.prod(shape) for shape in shapes)
+        child = self._ready_child(sizes, fresh or tile.has_plugins)
+        answer = self._ask(child, tile, parts, shapes)
+        if isinstance(answer, Failure) or tile.has_plugins or self._is_worn(child):
             self._end_child()
         return answer
+
+    def _is_worn(self, child: Child) -> bool:
+        """Returns whether a child that answered has done its share, or holds on to memory."""
+        self._answered += 1
+        held = child.private_bytes()
+        if self._answered == 1:
+            self._first_bytes = held
+        return self._answered >= TILES_PER_CHILD or held - self._first_bytes >= GROWTH_BYTES
 
     def _abandon(self) -> None:
         """Ends the processes and keeps the inputs for the next ones."""
         if self._child is not None:
-            self._child.connection.close()
+            self._child.close()
             self._child = None
-        if self._control is not None:
-            self._control.close()
-            self._control = None
-        if self._nursery is not None:
-            end_process(self._nursery)
-            self._nursery = None
+        if self._zygote is not None:
+            self._zygote.close()
+            self._zygote = None
 
-    def _ask(self, child: _Child, tile: Tile, shapes: Sequence[tuple[int, ...]]) -> Outputs | Failure:
+    def _ask(
+        self, child: Child, tile: Tile, parts: Sequence[memoryview], shapes: Sequence[tuple[int, ...]]
+    ) -> Outputs | Failure:
         deadline = time.monotonic() + self._limits.wall_s
-        sizes = [4 * int(np.prod(shape)) for shape in shapes]
+        fields = tile.to_fields(list(self._inputs).index(tile.key), child.given.fill(parts))
         try:
-            wire.send(child.connection, tile.to_message(list(self._inputs).index(tile.key)), deadline)
-            answer = wire.receive(
-                child.connection, deadline, max_header_bytes=MAX_ANSWER_HEADER_BYTES, max_blob_bytes=sum(sizes)
-            )
+            wire.send(child.connection, wire.Message("tile", fields), deadline)
+            answer = self._await_answer(child, deadline)
         except wire.DeadlinePassed:
             return self._post_mortem(timed_out=True)
         except wire.Closed:
             return self._post_mortem(timed_out=False)
         except FormatError as error:
+            self._end_child()
             return Failure(verdict.OUTPUT, verdict.one_line(f"answered with something else than outputs: {error}"))
-        if answer.kind == "outputs" and [len(blob) for blob in answer.blobs] == sizes:
-            pairs = zip(answer.blobs, shapes, strict=True)
-            return tuple(np.frombuffer(blob, dtype="<f4").reshape(shape) for blob, shape in pairs)
+        if answer.kind == "outputs":
+            return _copied(child.taken, shapes)
         return self._reported_failure(answer.fields)
+
+    def _await_answer(self, child: Child, deadline: float) -> wire.Message:
+        """Returns the child's answer; CPU time is watched from here, since a child could lift a limit of its own."""
+        allowed = child.cpu_s() + self._limits.cpu_s
+        while True:
+            remaining = max(allowed - child.cpu_s(), CPU_STEP_S)
+            if wire.is_readable(child.connection, min(deadline, time.monotonic() + remaining)):
+                break
+            if time.monotonic() >= deadline or child.cpu_s() >= allowed:
+                raise wire.DeadlinePassed
+        # one that began to answer has little left to do; a flood or a trickle ends at the caps or here
+        soon = min(deadline, time.monotonic() + ANSWER_S)
+        return wire.receive(child.connection, soon, max_header_bytes=MAX_ANSWER_HEADER_BYTES, max_blob_bytes=0)
 
     def _reported_failure(self, fields: Mapping[str, Any]) -> Failure:
         """Returns what the child says of itself, unless it had filled its memory before."""
@@ -235,69 +265,66 @@ class SubprocessJudge:
             )
         )
 
-    def _end_child(self, patience_s: float = 0.0) -> _End:
-        """Has the nursery wait for the child's own end, then kill its group, and reap it."""
+    def _end_child(self, patience_s: float = 0.0) -> End:
         child, self._child = self._child, None
-        if child is None or self._control is None:
-            return _End(0, 0, False)
-        child.connection.close()
-        answer = self._call(wire.Message("reap", {"patience_s": patience_s}))
-        used_bytes = max(int(answer.fields["max_rss_bytes"]) - child.base_bytes, 0)
-        return _End(int(answer.fields["status"]), used_bytes, bool(answer.fields["was_killed"]))
+        if child is None or self._zygote is None:
+            return End(0, 0, False)
+        return self._zygote.reap(child, patience_s)
 
-    def _ready_child(self) -> _Child:
-        if self._control is None:
-            self._start()
+    def _ready_child(self, sizes: tuple[int, int], fresh: bool) -> Child:
+        """Returns a child whose regions hold so many bytes, in and out."""
+        child = self._child
+        if child is not None and (fresh or child.given.size < sizes[0] or child.taken.size < sizes[1]):
+            self._end_child()
         if self._child is None:
-            self._child = self._fork()
+            zygote = self._ready_zygote()
+            given = Region(max(2 * sizes[0], LEAST_REGION_BYTES), is_writable=False)
+            taken = Region(max(2 * sizes[1], LEAST_REGION_BYTES), is_writable=True)
+            self._child = zygote.fork(given, taken)
+            self._answered = 0
+            self._await_walls(self._child)
         return self._child
 
-    def _fork(self) -> _Child:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                answer = self._call(wire.Message("fork", {}), theirs)
-            except _NurseryGone:
-                ours.close()
-                raise
-        return _Child(int(answer.fields["base_bytes"]), ours)
-
-    def _start(self) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            command = [sys.executable, "-P", "-m", "fitness.judge_process", str(theirs.fileno())]
-            self._nursery = start_process(command, theirs.fileno())
-        self._control = ours
-        limits = {"cpu_s": self._limits.cpu_s, "memory_bytes": self._limits.memory_bytes}
-        answer = self._call(
-            wire.Message("start", {"plugins": list(self._plugins), **limits}), timeout_s=START_TIMEOUT_S
-        )
-        if answer.kind != "ready":
-            reason = answer.fields.get("detail", "no reason given")
-            self._abandon()
-            raise EvaluatorFailed(f"the judge process cannot start: {reason}")
-        for key in self._inputs:
-            self._send_inputs(ours, key)
-
-    def _send_inputs(self, control: socket.socket, key: bytes) -> None:
-        arrays = self._inputs[key]
-        channels = [[name, array.dtype.str, list(array.shape)] for name, array in arrays.items()]
-        blobs = [np.ascontiguousarray(array).tobytes() for array in arrays.values()]
-        self._call(wire.Message("inputs", {"number": list(self._inputs).index(key), "channels": channels}, blobs))
-
-    def _call(
-        self, message: wire.Message, passed: socket.socket | None = None, timeout_s: float = CONTROL_TIMEOUT_S
-    ) -> wire.Message:
-        """Sends a message, and a socket with it, to the nursery; returns its answer."""
-        assert self._control is not None
-        deadline = time.monotonic() + timeout_s
+    def _await_walls(self, child: Child) -> None:
         try:
-            wire.send(self._control, message, deadline)
-            if passed is not None:
-                socket.send_fds(self._control, [b"f"], [passed.fileno()])
-            return wire.receive(self._control, deadline)
-        except (wire.Closed, wire.DeadlinePassed, OSError) as error:
-            raise _NurseryGone(f"the judge process does not answer ({message.kind}): {error}") from error
+            wire.receive(child.connection, time.monotonic() + CONTROL_TIMEOUT_S, max_blob_bytes=0)
+        except (wire.Closed, wire.DeadlinePassed, FormatError) as error:
+            raise ZygoteGone(f"a judging process died before its first tile: {error}") from error
+
+    def _ready_zygote(self) -> Zygote:
+        if self._zygote is None:
+            limits = {"memory_bytes": self._limits.memory_bytes, "cpu_s": self._limits.cpu_s * TILES_PER_CHILD}
+            start = {"plugins": list(self._plugins), "without": list(self._without), **limits}
+            self._zygote = Zygote(start)
+            for key in self._inputs:
+                self._send_inputs(self._zygote, key)
+        return self._zygote
+
+    def _send_inputs(self, zygote: Zygote, key: bytes) -> None:
+        arrays = {name: np.ascontiguousarray(array) for name, array in self._inputs[key].items()}
+        parts = [memoryview(array.data).cast("B") for array in arrays.values()]
+        region = Region(size_of(parts), is_writable=False)
+        offsets = region.fill(parts)
+        channels = [
+            [name, array.dtype.str, list(array.shape), offset]
+            for (name, array), offset in zip(arrays.items(), offsets, strict=True)
+        ]
+        fields = {"number": list(self._inputs).index(key), "channels": channels, "size": region.size}
+        try:
+            zygote.call(wire.Message("inputs", fields), (region.descriptor,))
+        finally:
+            region.close()
+
+
+def _copied(taken: Region, shapes: Sequence[tuple[int, ...]]) -> Outputs:
+    """Returns a copy of what the child wrote, made before any of it is looked at."""
+    outputs, position = [], 0
+    for shape in shapes:
+        size = 4 * math.prod(shape)
+        data = taken.memory[position : position + size]
+        outputs.append(np.frombuffer(data, dtype="<f4").reshape(shape))
+        position += size
+    return tuple(outputs)
 
 
 def _num_rows(inputs: Mapping[str, npt.NDArray[Any]]) -> int:

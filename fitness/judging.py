@@ -84,7 +84,8 @@ class _Session:
 
     def __init__(self, stack: Stack, benchmark: Benchmark, judge: Judge, judging: Judging, plans: PlanTable) -> None:
         self._stack, self._benchmark, self._judge, self._judging = stack, benchmark, judge, judging
-        self._bare = stack.replace(state={})  # what a strategy carries with a row is no part of what it computes
+        # what a strategy carries with a row is no part of what it computes, nor are entries beyond a row's widths
+        self._bare = stack.replace(state={}).masked()
         self._plan = plans.plan_for(stack.graph)
         self._key = benchmark.digest(judging.split)
         self._targets = benchmark.targets_of(judging.split)
@@ -132,7 +133,7 @@ class _Session:
         return Tile(
             key=self._key,
             graph=self._graph_bytes,
-            rows=tuple(self._bare.row_bytes(row) for row in rows),
+            rows=self._bare.gather(rows),
             tiers=tuple(self._judging.tiers.items()),
             plan=self._plan,
             output=_output_channel(graph, self._benchmark),

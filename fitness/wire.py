@@ -74,6 +74,13 @@ def receive(
     return Message(kind, fields, [_receive_exactly(connection, size, deadline) for size in sizes])
 
 
+def is_readable(connection: socket.socket, deadline: float) -> bool:
+    """Returns whether there is something to read before the deadline, the end of the connection included."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(max(deadline - time.monotonic(), 0.0) * 1000.0))
+
+
 def _checked_header(header: Any) -> tuple[str, Mapping[str, Any], list[int]]:
     if not isinstance(header, dict) or set(header) != {"kind", "fields", "blobs"}:
         raise FormatError("a message header must hold kind, fields and blobs")

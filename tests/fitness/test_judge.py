@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from fitness import verdict, wire
 from fitness.evaluator import Judging
 from fitness.forward import Tile, forward
+from fitness.jail.memory import Region
 from fitness.judge import Failure, InlineJudge, Judge, Limits, SubprocessJudge
 from fitness.judging import judge_stack
 from fitness.plan import KernelPlan, PlanTable
@@ -100,25 +101,25 @@ def children_of(pid: int) -> list[int]:
         return [int(word) for word in children.read().split()]
 
 
-def nursery_pid(judge: SubprocessJudge) -> int:
-    assert judge._nursery is not None
-    return judge._nursery.pid
+def zygote_pid(judge: SubprocessJudge) -> int:
+    assert judge._zygote is not None
+    return judge._zygote.pid
 
 
-def test_a_killed_nursery_is_replaced(subprocess_judge: SubprocessJudge) -> None:
+def test_a_killed_zygote_is_replaced(subprocess_judge: SubprocessJudge) -> None:
     stack = make_stack(toy_graph(), range(2))
     first = judge_stack(stack, toy_benchmark(), subprocess_judge, JUDGING)
-    os.kill(nursery_pid(subprocess_judge), signal.SIGKILL)
+    os.kill(zygote_pid(subprocess_judge), signal.SIGKILL)
     time.sleep(0.2)
     second = judge_stack(stack, toy_benchmark(), subprocess_judge, JUDGING)
     assert second.verdicts == ["ok", "ok"]
     assert first.scores.tobytes() == second.scores.tobytes()
 
 
-def test_a_judging_child_dies_with_its_nursery(subprocess_judge: SubprocessJudge) -> None:
+def test_a_judging_child_dies_with_its_zygote(subprocess_judge: SubprocessJudge) -> None:
     judge_stack(make_stack(toy_graph(), range(2)), toy_benchmark(), subprocess_judge, JUDGING)
-    (child,) = children_of(nursery_pid(subprocess_judge))
-    os.kill(nursery_pid(subprocess_judge), signal.SIGKILL)
+    (child,) = children_of(zygote_pid(subprocess_judge))
+    os.kill(zygote_pid(subprocess_judge), signal.SIGKILL)
     deadline = time.monotonic() + 10
     while os.path.exists(f"/proc/{child}/stat") and time.monotonic() < deadline:
         with open(f"/proc/{child}/stat", encoding="ascii") as stat:
@@ -134,7 +135,7 @@ def test_one_child_answers_tile_after_tile_and_a_plugins_child_only_one(subproce
     pids = []
     for stack in (ours, ours, theirs, theirs):
         judge_stack(stack, toy_benchmark(), subprocess_judge, JUDGING)
-        pids.append(children_of(nursery_pid(subprocess_judge)))
+        pids.append(children_of(zygote_pid(subprocess_judge)))
     assert pids[0] == pids[1] != []
     assert pids[2] == pids[3] == []
 
@@ -149,7 +150,14 @@ def test_no_label_and_no_secret_reaches_the_judge(monkeypatch: pytest.MonkeyPatc
         written.extend([encode(dict(message.fields)), *(bytes(blob) for blob in message.blobs)])
         send(connection, message, deadline)  # type: ignore[arg-type]
 
+    fill = Region.fill
+
+    def spy_memory(self: Region, parts: Sequence[bytes | memoryview]) -> list[int]:
+        written.extend(bytes(part) for part in parts)
+        return fill(self, parts)
+
     monkeypatch.setattr(wire, "send", spy)
+    monkeypatch.setattr(Region, "fill", spy_memory)
     judge = SubprocessJudge(limits=LIMITS)
     benchmark = toy_benchmark()
     judge_stack(make_stack(toy_graph(), range(1)), benchmark, judge, JUDGING)
@@ -158,14 +166,14 @@ def test_no_label_and_no_secret_reaches_the_judge(monkeypatch: pytest.MonkeyPatc
     for dtype in (np.int64, np.int32, np.uint8, np.float32):
         assert labels[:16].astype(dtype).tobytes() not in everything
     assert benchmark.inputs_of("validation")["x"].tobytes() in everything
-    with open(f"/proc/{nursery_pid(judge)}/environ", "rb") as environment:
+    with open(f"/proc/{zygote_pid(judge)}/environ", "rb") as environment:
         assert b"hunter2" not in environment.read()
     judge.close()
 
 
 def test_the_judge_cannot_write_a_file_or_dump_core(subprocess_judge: SubprocessJudge) -> None:
     judge_stack(make_stack(toy_graph(), range(1)), toy_benchmark(), subprocess_judge, JUDGING)
-    (child,) = children_of(nursery_pid(subprocess_judge))
+    (child,) = children_of(zygote_pid(subprocess_judge))
     with open(f"/proc/{child}/limits", encoding="ascii") as limits:
         lines = {line[:26].strip(): line[26:].split()[:2] for line in limits}
     assert lines["Max file size"] == ["0", "0"]
@@ -188,7 +196,7 @@ def test_an_answer_of_the_wrong_size_is_output() -> None:
     plan = KernelPlan(1, 16)
     graph = encode(stack.graph.to_value())
     key = toy_benchmark().digest("validation")
-    tile = Tile(key, graph, (stack.row_bytes(0),), (("u", {}),), plan, "logits", 3)
+    tile = Tile(key, graph, stack, (("u", {}),), plan, "logits", 3)
     answer = judge.run(tile)
     assert not isinstance(answer, Failure)
     lying = type("Lying", (Tile,), {"output_shapes": lambda self, rows: [(1, 3, rows + 1)]})
@@ -202,8 +210,8 @@ def test_outputs_do_not_depend_on_the_sample_tile() -> None:
 
     stack = make_stack(toy_graph(), range(2))
     samples = Samples(toy_benchmark().inputs_of("validation"))
-    graph, rows = encode(stack.graph.to_value()), (stack.row_bytes(0), stack.row_bytes(1))
+    graph = encode(stack.graph.to_value())
     plans = (KernelPlan(2, 16), KernelPlan(2, 64))
-    small, large = (forward(Tile(b"", graph, rows, (("u", {}),), plan, "logits", 3), samples)[0] for plan in plans)
+    small, large = (forward(Tile(b"", graph, stack, (("u", {}),), plan, "logits", 3), samples)[0] for plan in plans)
     assert small.shape == large.shape
     assert np.allclose(small, large, atol=1e-5)

@@ -1,0 +1,145 @@
+"""The handle on a zygote: a process that has imported and warmed what candidates need, and forks jailed children.
+
+The zygote is executed, not forked, so it shares no thread or lock with this process. It alone kills and reaps its child, so
+that no process id is ever mistaken.
+
+Nouns: *zygote*, *child* (one that it forked, in the jail), *end* (how a child ended).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fitness import wire
+from fitness.child_process import end_process, start_process
+from fitness.jail.memory import Region
+from fitness.jail.walls import EXITING_SIGNALS
+from population.errors import EvaluatorFailed
+
+START_TIMEOUT_S = 120.0
+CONTROL_TIMEOUT_S = 60.0
+PROCESS = "fitness.judge_process"
+
+
+class ZygoteGone(EvaluatorFailed):
+    """The zygote does not answer."""
+
+
+@dataclass(frozen=True)
+class Child:
+    """A forked, jailed process. base_bytes: memory it was born with. given, taken: regions it reads and writes."""
+
+    pid: int
+    base_bytes: int
+    connection: socket.socket
+    given: Region
+    taken: Region
+
+    def cpu_s(self) -> float:
+        """Returns the CPU time it has used; 0 where the system does not tell."""
+        try:
+            return time.clock_gettime((~self.pid << 3) | 2)  # the kernel's clock of another process
+        except OSError:
+            return 0.0
+
+    def private_bytes(self) -> int:
+        """Returns the memory it holds and shares with nobody's file; 0 where the system does not tell."""
+        try:
+            with open(f"/proc/{self.pid}/statm", encoding="ascii") as statm:
+                _, resident, shared, *_ = statm.read().split()
+        except OSError:
+            return 0
+        return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
+
+    def close(self) -> None:
+        """Gives up this side of what connects it."""
+        self.connection.close()
+        self.given.close()
+        self.taken.close()
+
+
+@dataclass(frozen=True)
+class End:
+    """How a child ended: as ``os.wait4`` says, with the memory it held beyond its birth, and whether it was ended."""
+
+    status: int
+    used_bytes: int
+    was_killed: bool
+
+
+class Zygote:
+    """Starts a zygote and asks it. One thread at a time.
+
+    Args:
+        start: what it is told at its start; see ``fitness.judge_process``.
+
+    Raises:
+        EvaluatorFailed: it cannot start, and why.
+    """
+
+    def __init__(self, start: Mapping[str, Any], blobs: Sequence[bytes] = ()) -> None:
+        ours, theirs = socket.socketpair()
+        self._control = ours
+        with theirs:
+            command = [sys.executable, "-P", "-m", PROCESS, str(theirs.fileno())]
+            self._process = start_process(command, theirs.fileno())
+        try:
+            answer = self.call(wire.Message("start", start, blobs), timeout_s=START_TIMEOUT_S)
+        except ZygoteGone:
+            self.close()
+            raise
+        if answer.kind != "ready":
+            self.close()
+            raise EvaluatorFailed(f"the judge process cannot start: {answer.fields.get('detail', 'no reason given')}")
+
+    @property
+    def pid(self) -> int:
+        """Returns its process id."""
+        return self._process.pid
+
+    def fork(self, given: Region, taken: Region) -> Child:
+        """Forks a jailed child over these regions and waits until its walls stand. Raises: ZygoteGone."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                sizes = {"given_bytes": given.size, "taken_bytes": taken.size}
+                answer = self.call(wire.Message("fork", sizes), (theirs.fileno(), given.descriptor, taken.descriptor))
+            except ZygoteGone:
+                ours.close()
+                raise
+        return Child(int(answer.fields["pid"]), int(answer.fields["base_bytes"]), ours, given, taken)
+
+    def reap(self, child: Child, patience_s: float = 0.0) -> End:
+        """Waits for the child's own end, then kills it and what it started, and reaps it. Raises: ZygoteGone."""
+        child.close()
+        fields = self.call(wire.Message("reap", {"patience_s": patience_s})).fields
+        status = int(fields["status"])
+        if status >> 8 in [int(number) for number in EXITING_SIGNALS]:
+            status >>= 8  # it ended by exiting with the signal's number
+        used_bytes = max(int(fields["max_rss_bytes"]) - child.base_bytes, 0)
+        return End(status, used_bytes, bool(fields["was_killed"]))
+
+    def call(
+        self, message: wire.Message, descriptors: Sequence[int] = (), timeout_s: float = CONTROL_TIMEOUT_S
+    ) -> wire.Message:
+        """Sends a message, and descriptors after it; returns the answer. Raises: ZygoteGone."""
+        deadline = time.monotonic() + timeout_s
+        try:
+            wire.send(self._control, message, deadline)
+            if descriptors:
+                socket.send_fds(self._control, [b"f"], list(descriptors))
+            return wire.receive(self._control, deadline)
+        except (wire.Closed, wire.DeadlinePassed, OSError) as error:
+            raise ZygoteGone(f"the judge process does not answer ({message.kind}): {error}") from error
+
+    def close(self) -> None:
+        """Ends the zygote and what it forked; closing twice changes nothing."""
+        self._control.close()
+        if self._process.poll() is None:
+            end_process(self._process)
