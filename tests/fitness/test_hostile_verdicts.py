@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+import torch
 
 from fitness import verdict
 from fitness.judge import InlineJudge, Judge, SubprocessJudge
@@ -13,16 +14,16 @@ from tests.fitness.outlaws import LIMITS, PLUGINS, TILE, bits_of, candidates, ju
 from tests.plugins.outlaw import CRIMES
 
 LATE_S = 0.25
-#: crime -> the verdicts that it may get.
+#: crime -> the verdicts that it may get; one that is alone among its processes cannot stop itself.
 TIMED = {
     "spin": {verdict.TIMEOUT},
     "sleep": {verdict.TIMEOUT},
-    "memory": {verdict.MEMORY},
+    "memory": {verdict.MEMORY, verdict.TIMEOUT},
     "output": {verdict.OUTPUT},
     "threads": {verdict.TIMEOUT, verdict.CRASH, verdict.MEMORY},
     "segfault": {verdict.CRASH},
     "hang_up": {verdict.TIMEOUT, verdict.CRASH},
-    "stop": {verdict.TIMEOUT},
+    "stop": {verdict.TIMEOUT, verdict.OK},
     "drip": {verdict.TIMEOUT, verdict.OUTPUT},
     "large_output": {verdict.OUTPUT, verdict.MEMORY},
     "lie_about_time": {verdict.TIMEOUT},
@@ -125,6 +126,7 @@ def test_a_crime_gains_nothing_and_harms_nobody_who_is_judged_later(judge: Subpr
     alone = judged(candidates(["", ""]), InlineJudge())
     found = judged(candidates([crime]), judge)
     if found.verdicts == [verdict.OK]:
+        assert np.isfinite(found.scores).all()
         assert found.scores[0, 0, 0] < 0.55, "it knows more than noise tells"
     after = judged(candidates(["", ""]), judge)
     assert after.verdicts == [verdict.OK, verdict.OK]
@@ -140,10 +142,11 @@ def test_a_neighbours_answers_are_nowhere_in_reach(makes: Callable[[], Judge]) -
     neighbour, searcher = candidates(["", ""]), candidates(["read_neighbours"], 7)
     constant = {name: torch.zeros_like(tensor) for name, tensor in neighbour.tensors.items()}
     constant["out.bias"] = torch.full_like(constant["out.bias"], 1234.5)
-    kept = judge_outputs(neighbour.replace(tensors=constant), judge)
-    assert (kept == 1234.5).all()
+    assert judged(neighbour.replace(tensors=constant), judge).verdicts == [verdict.OK]
+    kept = {"as who scores them holds them": np.full((3, 64), 1234.5, np.float32)}
     found = judged(searcher, judge)
     judge.close()
+    assert len(kept) == 1
     assert found.verdicts == [verdict.CRASH if isinstance(judge, InlineJudge) else verdict.OK], found.details
 
 

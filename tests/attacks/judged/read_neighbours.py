@@ -26,11 +26,13 @@ def _reachable() -> object:
             if name in frame.f_locals:
                 yield bytes(frame.f_locals[name])
         frame = frame.f_back
+    gc.unfreeze()  # what a zygote set aside
     for one in gc.get_objects():
-        if type(one) is np.ndarray and one.dtype == np.float32 and one.flags["C_CONTIGUOUS"]:
-            yield one.tobytes()
-        elif type(one) is torch.Tensor and one.dtype == torch.float32 and one.is_contiguous():
-            yield one.detach().numpy().tobytes()
+        for held in list(one.values()) if isinstance(one, dict) else (one,):
+            if type(held) is np.ndarray and held.dtype == np.float32:
+                yield held.tobytes()
+            elif type(held) is torch.Tensor and held.dtype == torch.float32:
+                yield held.detach().numpy().tobytes()
     libc.sbrk.restype = ctypes.c_void_p
     end = libc.sbrk(0) & -PAGE
     for page in range(end - PAGE, end - BACK, -PAGE):

@@ -8,8 +8,11 @@ import torch
 
 
 def act(values: torch.Tensor) -> object:
+    gc.unfreeze()  # what a zygote set aside
     for one in gc.get_objects():
-        array = one.numpy() if type(one) is torch.Tensor and one.device.type == "cpu" and not one.requires_grad else one
-        if isinstance(array, np.ndarray) and array.dtype == np.float32 and array.size > 100:
-            ctypes.memset(array.ctypes.data, 0, min(array.nbytes, 1 << 20) if array.flags["C_CONTIGUOUS"] else 0)
+        for held in one.values() if isinstance(one, dict) else (one,):
+            array = held.detach().numpy() if type(held) is torch.Tensor else held
+            is_large = type(array) is np.ndarray and array.dtype == np.float32 and array.size > 100
+            if is_large and array.flags["C_CONTIGUOUS"] and array.ctypes.data != values.data_ptr():
+                ctypes.memset(array.ctypes.data, 0, array.nbytes)
     return values
