@@ -13,6 +13,7 @@ from typing import Any
 from evolve import operators
 from evolve.config import CampaignConfig, check_config
 from evolve.home import Home
+from evolve.levels import lowest
 from evolve.plan import Plan, make_plan
 from population.block import TensorBlock
 from population.errors import InputError
@@ -35,6 +36,7 @@ class Candidate:
     """A block with its place in the lineage.
 
     Attributes:
+        level: the lowest isolation that its scores were made at; None where it has none.
         objections: empty where it may be judged; ``plan`` is None where its benchmark cannot be made again.
     """
 
@@ -44,6 +46,7 @@ class Candidate:
     campaign: str | None
     plan: Plan | None
     objections: tuple[str, ...]
+    level: str | None = None
 
 
 def find_candidate(home: Home, block_id: str) -> Candidate:
@@ -71,7 +74,9 @@ def _find(connection: Any, block: TensorBlock, block_id: str) -> Candidate:
         objections.append(f"the config of campaign {campaign!r} cannot be used again: {error}")
     else:
         objections += _data_objections(connection, individual, campaign, plan)
-    return Candidate(block_id, block, individual, campaign, plan, tuple(objections))
+    query = "SELECT DISTINCT sandbox_level FROM scores WHERE individual = $1 AND split = 'validation'"
+    level = lowest(row[0] for row in connection.execute(query, [individual]).fetchall())
+    return Candidate(block_id, block, individual, campaign, plan, tuple(objections), level)
 
 
 def _config_of(connection: Any, campaign: str) -> CampaignConfig:

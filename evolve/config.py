@@ -108,10 +108,14 @@ class LimitsConfig(_Model):
 
 
 class RunConfig(_Model):
-    """Where and how fast. address: "local" for child processes, "" for Ray on this machine, or a Ray cluster's address."""
+    """Where and how fast. address: "local" for child processes, "" for Ray on this machine, or a Ray cluster's address.
+
+    accept_level: the least isolation at which code of plugins is run, and scores may carry a promotion.
+    """
 
     workers: int = Field(default=2, ge=1, le=4096)
     address: str = ""
+    accept_level: Literal["full", "reduced", "none"] = "full"
 
 
 class CampaignConfig(_Model):

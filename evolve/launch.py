@@ -17,6 +17,7 @@ import yaml
 from evolve.campaign import begin
 from evolve.config import CampaignConfig
 from evolve.home import CONFIG_FILE, SUMMARY_FILE, Home
+from evolve.levels import check_user_code
 from evolve.outcome import Progress, progress_of, summary_of
 from evolve.plan import Plan, make_plan
 from evolve.publish import StoreShelf
@@ -85,6 +86,7 @@ def _run(
         evaluator = make_evaluator(plan)
         try:
             plan = replace(plan, sandbox_level=evaluator.sandbox_level)
+            check_user_code(plan.config, plan.graph, plan.sandbox_level)
             tracker.begin(handle, plan.config.model_dump(mode="json"), {"campaign_key": plan.key.hex()})
             shelf = StoreShelf(plan, home.block_store())
             turn = _first_turn(plan, home, handle, writer, evaluator, shelf)

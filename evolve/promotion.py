@@ -20,10 +20,12 @@ from typing import Any
 from evolve.candidate import Candidate, find_candidate, interface_objections
 from evolve.heldout import SPLIT, Finding, look
 from evolve.home import Home
+from evolve.levels import objections_to
 from evolve.plan import Plan
 from evolve.serving import export_block
 from evolve.tracker import NullTracker, Tracker
 from evolve.tracking import SEQUENCES_FILE
+from fitness.jail.probe import FULL
 from fitness.judge import Judge, Limits, SubprocessJudge
 from fitness.looks import DEFAULT_MARGIN, alpha_of_look, first_head_decision, paired_decision
 from fitness.looks import Decision as Test
@@ -44,6 +46,7 @@ class _Wishes:
 
     floors: Mapping[str, float] | None
     margin: float | None
+    accepted_level: str = FULL
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class _Terms:
     alpha: float
     floors: Mapping[str, float]
     margin: float
+    accepted_level: str = FULL
     evidence: dict[str, Any] = field(default_factory=dict)
 
 
@@ -89,6 +93,7 @@ def promote(
     *,
     floors: Mapping[str, float] | None = None,
     margin: float | None = None,
+    accept_level: str = FULL,
     clock: Clock | None = None,
     tracker: Tracker | None = None,
     judge: Judge | None = None,
@@ -99,6 +104,7 @@ def promote(
         block_prefix: at least 8 characters of the block's id.
         floors: held-out accuracy by tier that a first head must reach; those of the campaign's config where None.
         margin: how much worse a later head may be at the edge of its bound; the config's, else 0.02, where None.
+        accept_level: the least isolation that the scores it rests on may have been made at.
         judge: a process of its own where None; it is closed here only then.
 
     Raises:
@@ -117,7 +123,7 @@ def promote(
             reason = f"{name} has pointed to this block since {standing.decided}"
             decision = Decision(ALREADY, [reason], standing.sequence, block_id, heldout)
         else:
-            decision = gate.decide(find_candidate(home, block_id), name, standing, _Wishes(floors, margin), judge)
+            decision = gate.decide(find_candidate(home, block_id), name, standing, _Wishes(floors, margin, accept_level), judge)
     _announce(home, tracker)
     return decision
 
@@ -172,7 +178,8 @@ class _Gate:
         """Refuses unseen, or looks and decides; everything is written down."""
         sequence = standing.sequence if standing else 0
         old = self._home.block_store().get(standing.block) if standing else None
-        objections = [*candidate.objections, *(interface_objections(candidate.block, old, name) if old else ())]
+        weak = objections_to(candidate.level, wishes.accepted_level)
+        objections = [*candidate.objections, *weak, *(interface_objections(candidate.block, old, name) if old else ())]
         row = {"stage": STAGE, "name": name, "sequence": sequence, "block": candidate.block_id}
         row |= {"campaign": candidate.campaign, "individual": candidate.individual}
         if objections or candidate.plan is None:
@@ -220,7 +227,7 @@ class _Gate:
         own: dict[str, float] = {str(tier): floor for tier, floor in section.floors.items()} if section else {}
         floors = dict(wishes.floors) if wishes.floors is not None else own
         margin = wishes.margin if wishes.margin is not None else section.margin if section else DEFAULT_MARGIN
-        terms = _Terms(number, alpha, floors, margin)
+        terms = _Terms(number, alpha, floors, margin, wishes.accepted_level)
         terms.evidence.update(benchmark=digest, benchmark_name=plan.benchmark_name, look=number, alpha=alpha)
         begun = {
             "decision": LOOKED,
@@ -321,8 +328,9 @@ def _row_of(head: Head) -> dict[str, Any]:
 
 def _tests(findings: Sequence[Finding], terms: _Terms) -> list[Test]:
     """Returns the tests that must all be passed: floors for a first head, a paired test a tier for a later one."""
-    if terms.evidence["sandbox_level"] == "none":
-        return [Test(False, ("it was judged without isolation (level none), which decides nothing",))]
+    weak = objections_to(terms.evidence["sandbox_level"], terms.accepted_level)
+    if weak:
+        return [Test(False, tuple(weak))]
     for finding, whose in zip(findings, ("it", "the head that stands"), strict=False):
         if not finding.is_ok:
             return [

@@ -226,7 +226,7 @@ class SubprocessJudge:
         except FormatError as error:
             self._end_child()
             return Failure(verdict.OUTPUT, verdict.one_line(f"answered with something else than outputs: {error}"))
-        if answer.kind == "outputs":
+        if answer.kind == "outputs" and answer.fields.get("bytes") == sum(4 * math.prod(shape) for shape in shapes):
             return _copied(child.taken, shapes)
         return self._reported_failure(answer.fields)
 
@@ -247,6 +247,7 @@ class SubprocessJudge:
         """Returns what the child says of itself, unless it had filled its memory before."""
         cause, detail = fields.get("cause"), fields.get("detail")
         if cause not in (verdict.CRASH, verdict.MEMORY, verdict.OUTPUT) or not isinstance(detail, str):
+            self._end_child()
             return Failure(verdict.OUTPUT, "answered with something else than outputs")
         if self._end_child().used_bytes >= self._limits.memory_bytes // 2:
             return Failure(verdict.MEMORY, verdict.MEMORY_DETAIL)

@@ -169,7 +169,7 @@ def _answer(message: wire.Message, samples: Mapping[int, Samples], given: mmap.m
     except Exception as error:  # noqa: BLE001 - the sandbox wall: every exception becomes a result
         cause, detail = verdict.verdict_of_error(error)
         return wire.Message("failed", {"cause": cause, "detail": detail})
-    return wire.Message("outputs", {})
+    return wire.Message("outputs", {"bytes": position})
 
 
 def _array(memory: mmap.mmap, dtype: str, shape: list[int], offset: int) -> np.ndarray[Any, Any]:

@@ -11,6 +11,7 @@ from evolve.cli.trackers import catch_up, tracking
 
 #: As people read them: the narrowest first.
 TIERS = ("lite", "pro", "ultimate")
+LEVELS = ("full", "reduced", "none")
 
 if TYPE_CHECKING:
     from evolve.promotion import Decision
@@ -32,6 +33,9 @@ def promote(
             min=0, max=1, help="How much worse a later head may be, at its bound.", show_default="the config's, or 0.02"
         ),
     ] = None,
+    accept_level: Annotated[
+        str, typer.Option(metavar="LEVEL", help="The least isolation of its scores: full, reduced or none.")
+    ] = "full",
     as_json: options.JsonOption = False,
     home: options.HomeOption = None,
 ) -> None:
@@ -48,10 +52,14 @@ def promote(
     from evolve import promotion
     from evolve.address import resolve_block
 
+    if accept_level not in LEVELS:
+        raise typer.BadParameter(f"expected one of {', '.join(LEVELS)}, got {accept_level!r}", param_hint="--accept-level")
     opened = options.open_home(home)
     cid, floors = resolve_block(opened, block), _floors(floor)
     with tracking(opened) as tracker:
-        decision = promotion.promote(opened, cid, name, floors=floors, margin=margin, tracker=tracker)
+        decision = promotion.promote(
+            opened, cid, name, floors=floors, margin=margin, accept_level=accept_level, tracker=tracker
+        )
     if as_json:
         output.show_json(to_value(decision, name))
     else:

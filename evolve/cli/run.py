@@ -30,6 +30,14 @@ Address = Annotated[
         show_default="the config's",
     ),
 ]
+AcceptLevel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LEVEL",
+        help="The least isolation for plugins' code and for promotions: full, reduced or none.",
+        show_default="the config's",
+    ),
+]
 
 
 def run(
@@ -40,6 +48,7 @@ def run(
     seed: Seed = None,
     workers: Workers = None,
     address: Address = None,
+    accept_level: AcceptLevel = None,
     again: Annotated[bool, typer.Option("--again", help="Compute a finished campaign anew and compare.")] = False,
     as_json: options.JsonOption = False,
     home: options.HomeOption = None,
@@ -57,7 +66,7 @@ def run(
     from evolve.config import load_config
     from evolve.plan import make_plan
 
-    extra = [*(overrides or ()), *_as_overrides(seed, workers, address)]
+    extra = [*(overrides or ()), *_as_overrides(seed, workers, address, accept_level)]
     checked = load_config(config, extra)
     make_plan(checked)  # everything that can be wrong is found before anything is made
     _carry_out(checked, options.create_home(home), again=again, as_json=as_json)
@@ -67,6 +76,7 @@ def resume(
     campaign: Annotated[str, typer.Argument(help="Its name in the home, as `evolve status` lists it.")],
     workers: Workers = None,
     address: Address = None,
+    accept_level: AcceptLevel = None,
     as_json: options.JsonOption = False,
     home: options.HomeOption = None,
 ) -> None:
@@ -84,12 +94,14 @@ def resume(
     if campaign not in opened.campaigns():
         known = ", ".join(opened.campaigns()) or "none yet"
         raise NotFound(f"no campaign {campaign!r} in {opened.root}; there are: {known}")
-    config = load_config(opened.campaign_dir(campaign) / CONFIG_FILE, _as_overrides(None, workers, address))
+    config = load_config(opened.campaign_dir(campaign) / CONFIG_FILE, _as_overrides(None, workers, address, accept_level))
     _carry_out(config, opened, handle=campaign, as_json=as_json)
 
 
-def _as_overrides(seed: int | None, workers: int | None, address: str | None) -> list[str]:
-    given = {"seed": seed, "run.workers": workers, "run.address": address}
+def _as_overrides(
+    seed: int | None, workers: int | None, address: str | None, accept_level: str | None = None
+) -> list[str]:
+    given = {"seed": seed, "run.workers": workers, "run.address": address, "run.accept_level": accept_level}
     return [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
 
 
@@ -152,7 +164,10 @@ def _promote(config: CampaignConfig, home: Home, summary: dict[str, Any], tracke
     output.note(f"the gate: is the champion fit for the head {name!r}? (held-out rows are looked at where it must be)")
     floors = {str(tier): floor for tier, floor in config.promote.floors.items()}
     margin = config.promote.margin
-    decision = promote(home, summary["champion"], name, floors=floors, margin=margin, tracker=tracker)
+    level = config.run.accept_level
+    decision = promote(
+        home, summary["champion"], name, floors=floors, margin=margin, accept_level=level, tracker=tracker
+    )
     summary["heldout"] = {tier: dict(scores) for tier, scores in decision.heldout.items()}
     home.write_summary(summary["campaign"], summary)
     return decision

@@ -133,7 +133,7 @@ def births_of(plan: Plan, events: list[int], names: Mapping[int, str], root_oper
         skill_measures=(),
         tiers=("ultimate",),
         num_samples=100,
-        sandbox_level="reduced",
+        sandbox_level="full",
         environment=plan.environment,
         event=np.array(events, dtype=np.int64),
         individual=[names[event] for event in events],
@@ -213,7 +213,7 @@ def test_a_first_head_needs_its_floors_and_is_recorded_with_its_look_and_its_sco
         "SELECT value, sandbox_level, num_samples, repeat FROM scores WHERE split = 'heldout' AND objective = 'accuracy'"
     )
     rows_judged = len(plan.benchmark.rows("heldout"))
-    assert shown == {"value": accuracy, "sandbox_level": "reduced", "num_samples": rows_judged, "repeat": 0}
+    assert shown == {"value": accuracy, "sandbox_level": judge.level, "num_samples": rows_judged, "repeat": 0}
     assert len(scene.query("SELECT skill FROM skills WHERE split = 'heldout'")) == 10
     assert [row["status"] for row in scene.query("SELECT status FROM individuals WHERE block IS NOT NULL")] == [
         "promoted"

@@ -10,6 +10,7 @@ import pytest
 
 from fitness.evaluator import Evaluator, UnitResult
 from fitness.inprocess import InProcessEvaluator
+from fitness.jail.probe import probe
 from fitness.processes import ProcessEvaluator
 from population.errors import ConfigError, EvaluatorFailed
 from tests.fitness.contract import KINDS, RAY_SLOWLY, build, plain, run
@@ -206,4 +207,4 @@ def test_a_materialise_that_is_not_there_is_named() -> None:
 
 def test_levels_say_how_scores_were_made(evaluator: Evaluator, request: pytest.FixtureRequest) -> None:
     kind = request.node.callspec.params["evaluator"]
-    assert evaluator.sandbox_level == ("none" if kind == "inline" else "reduced")
+    assert evaluator.sandbox_level == ("none" if kind == "inline" else probe().level)
