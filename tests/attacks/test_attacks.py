@@ -4,17 +4,18 @@ import ast
 import os
 import platform
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from fitness.jail.probe import probe
 from tests.attacks.runner import Trial, attack_names, run
+from tests.attacks.worlds import WORLDS
 
 HERE = Path(__file__).parent
-FULL_WORLDS = ("root", "nobody", "root without user namespaces", "nobody without user namespaces")
-BARE_WORLD = "nobody without namespaces and Landlock"
 KILLED_WITHIN_S = 0.25
 #: What a process is judged with when one wall is missing: these groups have to stay closed by the others.
 CLOSED_TWICE = ("files/read", "files/write", "files/overwrite", "proc/", "environment/", "descriptors/")
@@ -36,7 +37,7 @@ def reasons(trials: Sequence[Trial]) -> str:
 
 
 def worlds() -> list[str]:
-    return [world for world in FULL_WORLDS if is_root or not world.startswith("root")]
+    return [world for world in WORLDS if is_root or not world.startswith("root")]
 
 
 def test_there_are_at_least_sixty_attacks_and_each_says_what_it_is_after() -> None:
@@ -108,3 +109,25 @@ def test_the_runner_believes_only_what_was_planted() -> None:
     assert "1 processes were left" in trials["processes/daemon"].what
     assert "signal 10" in trials["processes/signal_prey"].what
     assert not trials["bombs/silence"].succeeded
+
+
+@pytest.mark.slow
+def test_the_level_is_told_and_is_full_only_where_nothing_succeeds(told: Callable[[str], None]) -> None:
+    """The probe attacks; where walls are taken away that leave something open it does not say full."""
+    whole = probe()
+    bare = probe(without=("namespaces", "empty root", "Landlock", "system calls"))
+    told(f"{whole.line()} | bare: {bare.line()}")
+    assert whole.level == "full"
+    assert bare.level != "full"
+    assert bare.succeeded != []
+
+
+@pytest.mark.slow
+def test_a_process_that_reads_named_folders_learns_what_exists_and_nothing_else(told: Callable[[str], None]) -> None:
+    """What a query runs in may start threads and read one folder: names are told, contents and everything else are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        trials = run(worlds()[0], inside=True, readable=[folder], threads=True)
+    escaped = {trial.name for trial in trials if trial.succeeded}
+    told(f"{len(trials)} attacks from a process with one readable folder and threads: {reasons(trials)}")
+    names = {"files/access_secret", "files/read_link", "files/stat_secret", "files/working_folder"}
+    assert escaped <= {*names, "processes/thread"}

@@ -8,13 +8,19 @@ import sys
 import numpy as np
 import torch
 
-ANSWERS = re.compile(b"(?:" + re.escape(np.float32(1234.5).tobytes()) + b"){16}")
+NUMBER = np.float32(1234.5).tobytes()
+ANSWERS = re.compile(b"(?:" + re.escape(NUMBER) + b"){16}")
+#: An operation is called for some samples at a time; it searches at the first call.
+SEARCHED: list[bool] = []
 PAGE, BACK = 4096, 64 << 20
 libc = ctypes.CDLL(None)
 
 
 def act(values: torch.Tensor) -> object:
-    if any(ANSWERS.search(piece) for piece in _reachable()):
+    if SEARCHED:
+        return values
+    SEARCHED.append(True)
+    if any(NUMBER in piece and ANSWERS.search(piece) for piece in _reachable()):
         raise RuntimeError("found a neighbour's answers")
     return values
 
