@@ -5,6 +5,7 @@ import os
 import platform
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from fitness.jail.probe import probe
-from tests.attacks.runner import Trial, attack_names, run
+from tests.attacks.runner import Trial, attack_names, jailed_sleeper, run
 from tests.attacks.worlds import WORLDS
+from tests.orphans import is_running, no_orphans
 
 HERE = Path(__file__).parent
 KILLED_WITHIN_S = 0.25
@@ -90,6 +92,18 @@ def test_without_one_wall_the_others_still_keep_files_processes_and_secrets(
     secrets = [trial.name for trial in escaped if trial.name.startswith(CLOSED_TWICE) or "PLANT-" in trial.what]
     assert secrets == []
     assert layer == "system calls" or escaped == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", worlds())
+def test_a_jailed_process_dies_with_its_zygote(world: str) -> None:
+    """However it was forked, and whatever it gave up on the way in: giving up a user makes the kernel forget the bond."""
+    with no_orphans(), jailed_sleeper(world) as (zygote, child):
+        assert is_running(child)
+        zygote.kill()
+        zygote.wait()
+        time.sleep(KILLED_WITHIN_S)
+        assert not is_running(child)
 
 
 def test_the_runner_believes_only_what_was_planted() -> None:

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,55 +15,7 @@ from fitness.judge import InlineJudge, SubprocessJudge
 from fitness.processes import ProcessEvaluator
 from tests.fitness.outlaws import LIMITS, PLUGINS, bits_of, candidates, judged
 from tests.fitness.toys import MATERIALISE, toy_benchmark, toy_graph, unit_of
-
-PR_SET_CHILD_SUBREAPER = 36
-
-
-def children_of(pid: int) -> list[int]:
-    """The process's children, by the kernel's own list; none when it is gone."""
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", "rb") as children:
-            return [int(word) for word in children.read().split()]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-
-
-def descendants_of(pid: int) -> list[int]:
-    """Its children, and theirs, the nearest first."""
-    found = children_of(pid)
-    return [*found, *(deeper for child in found for deeper in descendants_of(child))]
-
-
-def is_running(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            return stat.read().rsplit(b")", 1)[1].split()[0] not in (b"Z", b"X")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-@contextmanager
-def no_orphans() -> Iterator[None]:
-    """Whatever loses its parent meanwhile becomes a child of this process: two seconds after, nothing of it may run."""
-    libc = ctypes.CDLL(None)
-    before = set(descendants_of(os.getpid()))
-    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    try:
-        yield
-        deadline = time.monotonic() + 2.0
-        while running := [pid for pid in descendants_of(os.getpid()) if pid not in before and is_running(pid)]:
-            assert time.monotonic() < deadline, f"{running} are left: {[_command(pid) for pid in running]}"
-            time.sleep(0.02)
-    finally:
-        libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
-        for pid in set(children_of(os.getpid())) - before:
-            if not is_running(pid):
-                os.waitpid(pid, 0)
-
-
-def _command(pid: int) -> str:
-    with open(f"/proc/{pid}/cmdline", "rb") as line:
-        return line.read().replace(b"\0", b" ").decode()
+from tests.orphans import children_of, command_of, no_orphans
 
 
 @contextmanager
@@ -151,7 +101,7 @@ def test_what_is_left_is_seen() -> None:
     """The check is able: a process whose parent ended is found."""
     with pytest.raises(AssertionError, match="sleep 60"):
         leave_an_orphan()
-    orphans = [pid for pid in children_of(os.getpid()) if _command(pid).startswith("sleep 60")]
+    orphans = [pid for pid in children_of(os.getpid()) if command_of(pid).startswith("sleep 60")]
     for pid in orphans:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
