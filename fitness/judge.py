@@ -221,8 +221,8 @@ class SubprocessJudge:
             answer = self._await_answer(child, deadline)
         except wire.DeadlinePassed:
             return self._post_mortem(timed_out=True)
-        except wire.Closed:
-            return self._post_mortem(timed_out=False)
+        except wire.Closed:  # one that hangs up and lives on gains no time by it
+            return self._post_mortem(timed_out=False, patience_s=min(DYING_S, max(deadline - time.monotonic(), 0.0)))
         except FormatError as error:
             self._end_child()
             return Failure(verdict.OUTPUT, verdict.one_line(f"answered with something else than outputs: {error}"))
@@ -253,8 +253,8 @@ class SubprocessJudge:
             return Failure(verdict.MEMORY, verdict.MEMORY_DETAIL)
         return Failure(cause, verdict.one_line(detail))
 
-    def _post_mortem(self, *, timed_out: bool) -> Failure:
-        end = self._end_child(patience_s=0.0 if timed_out else DYING_S)
+    def _post_mortem(self, *, timed_out: bool, patience_s: float = 0.0) -> Failure:
+        end = self._end_child(patience_s)
         if end.was_killed and not timed_out:
             return Failure(verdict.CRASH, "closed its connection")
         return Failure(

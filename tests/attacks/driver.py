@@ -62,7 +62,8 @@ def main() -> None:
         signal.signal(number, lambda number, _frame: FELT.append(f"the parent got signal {number}"))
     plants, ears = _plant(orders, connection)
     for name, module in attacks.items():
-        outcome = _try(module, plants, ears, start, orders["deadline_s"])
+        deadline_s = 3600.0 if orders.get("is_patient") else getattr(module, "DEADLINE_S", orders["deadline_s"])
+        outcome = _try(module, plants, ears, start, deadline_s)
         stream.write(json.dumps({"name": name, **outcome}) + "\n")
         stream.flush()
         stream.readline()  # the next begins when this one's traces were looked for
@@ -103,14 +104,14 @@ def _start_inside(orders: dict[str, Any]) -> Starter:
     from fitness.jail.run_inside import prepare
 
     prepare()
-    without, memory_bytes = tuple(orders["without"]), orders["plants"]["memory_bytes"]
+    memory_bytes, more = orders["plants"]["memory_bytes"], dict(orders["walls"])
 
     def start(body: Callable[[int], None], result_fd: int) -> int:
         parent = os.getpid()
-        birth = fork_inside(wanted="namespaces" not in without)
+        birth = fork_inside(wanted="namespaces" not in more.get("without", ()))
         if birth.pid == 0:
             try:
-                enter(Walls(memory_bytes, cpu_s=5, keep_fds=(result_fd,), without=without), birth, parent)
+                enter(Walls(memory_bytes, cpu_s=5, keep_fds=(result_fd,), **more), birth, parent)
                 body(result_fd)
             finally:
                 os._exit(70)
@@ -124,7 +125,7 @@ def _try(module: ModuleType, plants: Plants, ears: socket.socket, start: Starter
     ours, theirs = socket.socketpair()
     pid = start(lambda result_fd: _attack(module, plants, result_fd), theirs.fileno())
     theirs.close()
-    answer = _listen(ours, time.monotonic() + getattr(module, "DEADLINE_S", deadline_s))
+    answer = _listen(ours, time.monotonic() + deadline_s)
     ended_itself, late_s, status = _end(pid, is_polite=start is _start_outside)
     ours.close()
     return {

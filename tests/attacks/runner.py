@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from typing import Any
 from fitness.child_process import module_path, start_process
 from tests.attacks.driver import load_attack
 from tests.attacks.worlds import NOBODY, WORLDS
+from tests.orphans import children_of
 
 HERE = Path(__file__).parent
 KINDS = ("file", "environment", "memory", "descriptor", "shared", "socket")
@@ -40,22 +42,43 @@ class Trial:
 
 
 def attack_names() -> list[str]:
-    """The attacks kept here: one file each, in a folder for each group."""
-    return sorted(str(path.relative_to(HERE).with_suffix("")) for path in HERE.glob("*/*.py"))
+    """The attacks kept here, one file each, in a folder for each group; those in ``judged`` are a plugin's operations."""
+    return sorted(
+        str(path.relative_to(HERE).with_suffix("")) for path in HERE.glob("*/*.py") if path.parent.name != "judged"
+    )
 
 
-def run(world: str, *, inside: bool, names: Sequence[str] | None = None, without: Sequence[str] = ()) -> list[Trial]:
+def run(world: str, *, inside: bool, names: Sequence[str] | None = None, **walls: Any) -> list[Trial]:
     """Runs attacks one after the other, each in a process of its own, and says what came of them.
 
     Args:
-        without: layers of the jail that are not put up, for asking what the others hold.
+        walls: what else ``fitness.jail.Walls`` is given, such as the layers that are not put up.
     """
     names = list(names or attack_names())
-    more = {"names": names, "is_inside": inside, "without": list(without)}
+    more = {"names": names, "is_inside": inside, "walls": walls}
     with _field(world) as (orders, prey):
         trials = list(_trials(orders | more, prey))
     assert [trial.name for trial in trials] == names, "an attack ended the process that runs them"
     return trials
+
+
+@contextmanager
+def jailed_sleeper(world: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A zygote in a world and the id of a jailed child of it that sleeps for ever, deaf to every signal."""
+    more = {"names": ["bombs/sleep"], "is_inside": True, "walls": {}, "is_patient": True}
+    with _field(world) as (orders, _prey):
+        zygote, connection = _ordered({**orders, **more})
+        with connection:
+            deadline = time.monotonic() + 60.0
+            while not (children := children_of(zygote.pid)):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            time.sleep(0.5)  # until its walls stand
+            try:
+                yield zygote, children[0]
+            finally:
+                zygote.kill()
+                zygote.wait()
 
 
 @contextmanager
@@ -86,20 +109,9 @@ def _field(world: str) -> Iterator[tuple[dict[str, Any], subprocess.Popen[str]]]
 
 
 def _trials(orders: dict[str, Any], prey: subprocess.Popen[str]) -> Iterator[Trial]:
-    ours, theirs = socket.socketpair()
-    source, sink = os.pipe()
-    os.write(sink, orders["secrets"]["memory"].encode())
-    os.close(sink)
-    process = _start_driver(orders, theirs, source)
-    theirs.close()
-    os.close(source)
-    ours.settimeout(WALL_S)
     folder = orders["plants"]["folder"]
-    sent = {key: value for key, value in orders.items() if key not in ("secrets", "folder")}
-    with ours, ours.makefile("rw", encoding="utf-8") as stream:
-        _lay_victim(folder, orders["world"])
-        stream.write(json.dumps({**sent, "memory_pipe": source, "deadline_s": DEADLINE_S}) + "\n")
-        stream.flush()
+    process, connection = _ordered(orders)
+    with connection, connection.makefile("rw", encoding="utf-8") as stream:
         for line in stream:
             outcome = json.loads(line)
             felt = [*outcome["traces"], *_asked(prey), *_changes(folder, orders["world"])]
@@ -107,6 +119,22 @@ def _trials(orders: dict[str, Any], prey: subprocess.Popen[str]) -> Iterator[Tri
             stream.write("on\n")
             stream.flush()
     process.wait(10)
+
+
+def _ordered(orders: dict[str, Any]) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Starts the driver and tells it what to do; returns it and the connection on which it answers."""
+    ours, theirs = socket.socketpair()
+    source, sink = os.pipe()
+    os.write(sink, orders["secrets"]["memory"].encode())
+    os.close(sink)
+    _lay_victim(orders["plants"]["folder"], orders["world"])
+    process = _start_driver(orders, theirs, source)
+    theirs.close()
+    os.close(source)
+    ours.settimeout(WALL_S)
+    sent = {key: value for key, value in orders.items() if key not in ("secrets", "folder")}
+    ours.sendall(json.dumps({**sent, "memory_pipe": source, "deadline_s": DEADLINE_S}).encode() + b"\n")
+    return process, ours
 
 
 def _start_driver(orders: Mapping[str, Any], connection: socket.socket, source: int) -> subprocess.Popen[bytes]:

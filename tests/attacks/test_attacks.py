@@ -4,17 +4,20 @@ import ast
 import os
 import platform
 import sys
+import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.attacks.runner import Trial, attack_names, run
+from fitness.jail.probe import probe
+from tests.attacks.runner import Trial, attack_names, jailed_sleeper, run
+from tests.attacks.worlds import WORLDS
+from tests.orphans import is_running, no_orphans
 
 HERE = Path(__file__).parent
-FULL_WORLDS = ("root", "nobody", "root without user namespaces", "nobody without user namespaces")
-BARE_WORLD = "nobody without namespaces and Landlock"
 KILLED_WITHIN_S = 0.25
 #: What a process is judged with when one wall is missing: these groups have to stay closed by the others.
 CLOSED_TWICE = ("files/read", "files/write", "files/overwrite", "proc/", "environment/", "descriptors/")
@@ -36,7 +39,7 @@ def reasons(trials: Sequence[Trial]) -> str:
 
 
 def worlds() -> list[str]:
-    return [world for world in FULL_WORLDS if is_root or not world.startswith("root")]
+    return [world for world in WORLDS if is_root or not world.startswith("root")]
 
 
 def test_there_are_at_least_sixty_attacks_and_each_says_what_it_is_after() -> None:
@@ -91,6 +94,18 @@ def test_without_one_wall_the_others_still_keep_files_processes_and_secrets(
     assert layer == "system calls" or escaped == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("world", worlds())
+def test_a_jailed_process_dies_with_its_zygote(world: str) -> None:
+    """However it was forked, and whatever it gave up on the way in: giving up a user makes the kernel forget the bond."""
+    with no_orphans(), jailed_sleeper(world) as (zygote, child):
+        assert is_running(child)
+        zygote.kill()
+        zygote.wait()
+        time.sleep(KILLED_WITHIN_S)
+        assert not is_running(child)
+
+
 def test_the_runner_believes_only_what_was_planted() -> None:
     """Outside, an attack that reads a secret succeeds; the same file claims nothing it cannot show."""
     names = [
@@ -108,3 +123,25 @@ def test_the_runner_believes_only_what_was_planted() -> None:
     assert "1 processes were left" in trials["processes/daemon"].what
     assert "signal 10" in trials["processes/signal_prey"].what
     assert not trials["bombs/silence"].succeeded
+
+
+@pytest.mark.slow
+def test_the_level_is_told_and_is_full_only_where_nothing_succeeds(told: Callable[[str], None]) -> None:
+    """The probe attacks; where walls are taken away that leave something open it does not say full."""
+    whole = probe()
+    bare = probe(without=("namespaces", "empty root", "Landlock", "system calls"))
+    told(f"{whole.line()} | bare: {bare.line()}")
+    assert whole.level == "full"
+    assert bare.level != "full"
+    assert bare.succeeded != []
+
+
+@pytest.mark.slow
+def test_a_process_that_reads_named_folders_learns_what_exists_and_nothing_else(told: Callable[[str], None]) -> None:
+    """What a query runs in may start threads and read one folder: names are told, contents and everything else are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        trials = run(worlds()[0], inside=True, readable=[folder], threads=True)
+    escaped = {trial.name for trial in trials if trial.succeeded}
+    told(f"{len(trials)} attacks from a process with one readable folder and threads: {reasons(trials)}")
+    names = {"files/access_secret", "files/read_link", "files/stat_secret", "files/working_folder"}
+    assert escaped <= {*names, "processes/thread"}
