@@ -145,12 +145,24 @@ def _start(address: str | None, num_cpus: int, object_store_bytes: int) -> bool:
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
     except (RayError, ConnectionError, RuntimeError, OSError, ValueError) as error:
         raise EvaluatorFailed(f"{where} cannot be used: {error}; --address local works without Ray") from error
+    _silence()
     if not address and not has_token():
         ray.shutdown()
         raise EvaluatorFailed(
             f"{where} would listen without asking for a token: unset RAY_AUTH_MODE; --address local works without Ray"
         )
     return True
+
+
+def _silence() -> None:
+    """Keeps Ray's notes about dying nodes off standard output, which belongs to a program's result.
+
+    ``log_to_driver=False`` does not: a listener prints what the cluster publishes as errors (Ray 2.60).
+    """
+    from ray._private import worker
+
+    settings: Any = worker
+    settings._worker_logs_enabled = False  # noqa: SLF001 - Ray has no public switch for it
 
 
 def _is_running() -> bool:
