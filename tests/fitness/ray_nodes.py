@@ -40,6 +40,11 @@ class Nodes:
         )
         self.raylets = [self.add() for _ in range(num)]
 
+    @property
+    def pid(self) -> int:
+        """Returns the process that all nodes are below of."""
+        return self._process.pid
+
     def add(self, **variables: str) -> int:
         """Starts a node; returns the process id of its raylet."""
         answer = self._ask({"add": variables})
