@@ -61,7 +61,7 @@ def examine(home: Path, tracking_uri: str | None = None, *, is_quick: bool = Fal
     yield _accelerator()
     if not is_quick:
         yield from _judge()
-        yield _ray()
+        yield from _ray()
     yield _home(home)
     yield _mlflow(home, tracking_uri)
 
@@ -174,19 +174,40 @@ def _jail(report: Report) -> Check:
     return Check("jail", state, f"sandbox {report.line()}", f"{hint}; {accepting}" if hint else "")
 
 
-def _ray() -> Check:
-    """Starts Ray on this machine with one worker, and ends it."""
+def _ray() -> Iterator[Check]:
+    """Starts Ray on this machine with one worker, calls its ports without its token, and ends it."""
     remedy = "evolve run --address local works without Ray"
     try:
         from fitness.ray_actors import RayEvaluator
     except ImportError as error:
-        return Check("Ray", "note", f"cannot be imported: {error}", remedy)
+        yield Check("Ray", "note", f"cannot be imported: {error}", remedy)
+        return
     began = time.monotonic()
     try:
-        RayEvaluator(_tiny_benchmark(), "evolve.materialise:materialise", num_workers=1).close()
+        evaluator = RayEvaluator(_tiny_benchmark(), "evolve.materialise:materialise", num_workers=1)
+        try:
+            ports = _ray_ports()
+        finally:
+            evaluator.close()
     except EvolveError as error:
-        return Check("Ray", "note", str(error), remedy)
-    return Check("Ray", "ok", f"a worker started and ended in {duration(time.monotonic() - began)}")
+        yield Check("Ray", "note", str(error), remedy)
+        return
+    yield Check("Ray", "ok", f"a worker started and ended in {duration(time.monotonic() - began)}")
+    yield ports
+
+
+def _ray_ports() -> Check:
+    """Says which ports Ray opens beyond this machine while a campaign runs, and what they do without its token."""
+    from fitness.ports import descendants, listening, without_token
+
+    pids = [os.getpid(), *descendants(os.getpid())]
+    beyond = [port for port in listening(pids) if not port.is_loopback]
+    told = ", ".join(f"{port.number} {port.program}" for port in beyond) or "none that /proc tells"
+    careless = [port for port in beyond if without_token(port) != "refuses"]
+    if careless:
+        names = ", ".join(f"{port.number} ({port.program})" for port in careless)
+        return Check("Ray ports", "note", f"{told}; without the token answer: {names}", "use --address local")
+    return Check("Ray ports", "ok", f"{told}; all refuse callers without the token" if beyond else told)
 
 
 def _tiny_benchmark() -> Benchmark:

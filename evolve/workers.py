@@ -5,12 +5,20 @@ Nouns: none beyond the evaluator.
 
 from __future__ import annotations
 
+import os
+import sys
+
 from evolve.plan import Plan
 from fitness.evaluator import Evaluator
 from fitness.judge import Limits
 
 MATERIALISE = "evolve.materialise:materialise"
 LOCAL = "local"
+#: Bounds of the object store that our own Ray gets: so many bytes at least, such a share of the memory at most.
+LEAST_STORE_BYTES = 128 << 20
+MOST_STORE_SHARE = 0.3
+#: How often a population's rows may lie in the store at once: parents, children under way, copies on their way.
+COPIES_IN_STORE = 8
 
 
 def make_evaluator(plan: Plan) -> Evaluator:
@@ -36,4 +44,19 @@ def make_evaluator(plan: Plan) -> Evaluator:
         address=config.run.address or None,
         plugins=config.plugins,
         limits=limits,
+        object_store_bytes=object_store_bytes(plan),
+        tell=_tell,
     )
+
+
+def object_store_bytes(plan: Plan) -> int:
+    """Returns the size of the object store: what the data and the rows of some populations need, within bounds."""
+    rows = plan.graph.bytes(plan.graph.symbols) * plan.problem.population * COPIES_IN_STORE
+    data = 2 * sum(array.nbytes for array in plan.benchmark.inputs.values())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(LEAST_STORE_BYTES + rows + data, int(memory * MOST_STORE_SHARE))
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()

@@ -6,6 +6,8 @@ Nouns: a *seat* is a worker's place; when the process in it dies, a new seat tak
 from __future__ import annotations
 
 import contextlib
+import functools
+import math
 import select
 import socket
 import subprocess
@@ -18,6 +20,7 @@ from typing import Any
 from fitness import wire
 from fitness.benchmark import Benchmark
 from fitness.child_process import end_process, start_process
+from fitness.deadline import unit_timeout_s
 from fitness.dispatch import Dispatch
 from fitness.evaluator import UnitResult, WorkUnit
 from fitness.judge import Limits
@@ -28,14 +31,19 @@ from fitness.worker import WorkerSettings
 from population.errors import EvaluatorFailed
 
 START_TIMEOUT_S = 180.0
+#: A busy worker that gives no sign of life for so long is replaced; it gives one every second.
+PULSE_PATIENCE_S = 30.0
+ROUND_S = 1.0
 
 
 @dataclass(eq=False)
 class _Seat:
-    """A worker's process, and the objects it holds."""
+    """A worker's process, when it last gave a sign of life, and the objects it holds."""
 
     process: subprocess.Popen[bytes]
     connection: socket.socket
+    pulse: socket.socket
+    last_pulse: float
     holdings: Holdings = field(default_factory=Holdings)
 
 
@@ -45,7 +53,7 @@ class ProcessEvaluator:
     Args:
         materialise: import path ``"module:function"``, imported by the workers.
         plugins: modules that register operations, imported by workers and judges.
-        unit_timeout_s: after so long a worker counts as dead; far beyond what tiles and limits can take.
+        pulse_patience_s: a busy worker that gives no sign of life for so long counts as dead.
     """
 
     def __init__(
@@ -57,12 +65,14 @@ class ProcessEvaluator:
         plugins: Sequence[str] = (),
         limits: Limits | None = None,
         plans: PlanTable = DEFAULT_PLANS,
-        unit_timeout_s: float = 3600.0,
+        pulse_patience_s: float = PULSE_PATIENCE_S,
     ) -> None:
         self._benchmark = benchmark
         self._settings = WorkerSettings(materialise, tuple(plugins), limits or Limits(), plans)
         self._objects: ObjectTable[bytes] = ObjectTable()
-        self._dispatch: Dispatch[_Seat, bytes] = Dispatch(self._objects, benchmark, unit_timeout_s)
+        timeout_s = functools.partial(unit_timeout_s, limits=self._settings.limits)
+        self._dispatch: Dispatch[_Seat, bytes] = Dispatch(self._objects, benchmark, timeout_s)
+        self._pulse_patience_s, self._last_felt = pulse_patience_s, time.monotonic()
         self._level = "reduced"
         self._seats = [self._new_seat() for _ in range(num_workers)]
         try:
@@ -108,18 +118,22 @@ class ProcessEvaluator:
     def close(self) -> None:
         for seat in self._seats:
             seat.connection.close()
+            seat.pulse.close()
         for seat in self._seats:
             end_process(seat.process, 5.0 if self._dispatch.deadline_of(seat) is None else 0.5)
         self._seats = []
         self._dispatch.clear()
 
     def _new_seat(self) -> _Seat:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            command = [sys.executable, "-P", "-m", "fitness.worker_process", str(theirs.fileno())]
-            process = start_process(command, theirs.fileno())
+        (ours, theirs), (pulse, beats) = socket.socketpair(), socket.socketpair()
+        pulse.setblocking(False)
+        with theirs, beats:
+            numbers = (theirs.fileno(), beats.fileno())
+            command = [sys.executable, "-P", "-m", "fitness.worker_process", *map(str, numbers)]
+            process = start_process(command, *numbers)
         value, arrays = self._benchmark.to_parts()
-        seat, deadline = _Seat(process, ours), time.monotonic() + START_TIMEOUT_S
+        now = time.monotonic()
+        seat, deadline = _Seat(process, ours, pulse, now), now + START_TIMEOUT_S
         self._dispatch.open(seat, deadline)
         try:
             fields = {"settings": self._settings.to_value(), "benchmark": value}
@@ -148,14 +162,30 @@ class ProcessEvaluator:
         poll = select.poll()
         for seat in busy:
             poll.register(seat.connection, select.POLLIN)
-        until = first if deadline is None else min(first, deadline)
+        until = min(first, time.monotonic() + ROUND_S, math.inf if deadline is None else deadline)
         ready = {number for number, _ in poll.poll(max(until - time.monotonic(), 0.0) * 1000.0)}
         for seat in busy:
             if seat.connection.fileno() in ready:
                 self._read_seat(seat)
         for seat in self._dispatch.overdue(time.monotonic()):
             self._lost(seat, "the worker gave no answer in time")
+        self._feel_pulses()
         return bool(ready) or deadline is None or time.monotonic() < deadline
+
+    def _feel_pulses(self) -> None:
+        """Replaces busy workers that were stopped or hang so that not even a thread of theirs runs."""
+        now = time.monotonic()
+        if now - self._last_felt > PULSE_PATIENCE_S / 2:  # this process itself was stopped, or busy elsewhere
+            for seat in self._seats:
+                seat.last_pulse = now
+        self._last_felt = now
+        for seat in list(self._seats):
+            with contextlib.suppress(OSError):
+                if seat.pulse.recv(1 << 16):
+                    seat.last_pulse = now
+            is_late = now - seat.last_pulse > self._pulse_patience_s
+            if is_late and self._dispatch.run_of(seat) is not None:
+                self._lost(seat, "the worker's process gives no sign of life")
 
     def _run_of(self, seat: _Seat) -> int:
         run = self._dispatch.run_of(seat)
@@ -186,6 +216,7 @@ class ProcessEvaluator:
     def _lost(self, seat: _Seat, reason: str) -> None:
         """Puts a new process in the seat of a dead one; its unit is tried again."""
         seat.connection.close()
+        seat.pulse.close()
         end_process(seat.process, 0.0)
         code = f" (exit code {seat.process.returncode})" if self._dispatch.is_starting(seat) else ""
         self._dispatch.lose(seat, reason + code)

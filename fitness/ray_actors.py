@@ -137,6 +137,7 @@ class RayEvaluator:
         """Waits for one answer at most so long, takes all there are, and looks after the fleet."""
         import ray
 
+        self._cluster.check_own_node()
         refs = [*self._running, *self._fleet.waited_for]
         if refs:
             ray.wait(refs, num_returns=1, timeout=timeout_s)

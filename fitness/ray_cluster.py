@@ -11,6 +11,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from fitness import verdict
@@ -28,6 +29,7 @@ LOCAL_VARIABLES = {
     "RAY_memory_usage_threshold": "0.95",
 }
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+_SOCKETS = Path("/proc/net/unix")
 OPEN_PORTS = (
     "this Ray cluster asks for no token, so whoever reaches its ports runs programs on it; "
     "keep it on a private network, or start it with RAY_AUTH_MODE=token"
@@ -51,6 +53,7 @@ class RayCluster:
         self._address = address
         self._silent_since: float | None = None
         self._is_ours = _start(address, num_cpus, object_store_bytes)
+        self._own_socket = _own_socket()
         if not has_token():
             tell(OPEN_PORTS)
 
@@ -94,6 +97,19 @@ class RayCluster:
             raise self._gone("its node on this machine is gone")
         return alive
 
+    def check_own_node(self) -> None:
+        """Looks whether this machine's node still listens: without it the next call into Ray may end this process unheard.
+
+        Raises:
+            EvaluatorFailed: it does not.
+        """
+        try:
+            sockets = _SOCKETS.read_text(encoding="utf-8", errors="replace")
+        except OSError:  # no Linux: the head's word, some seconds later, must do
+            return
+        if self._own_socket not in sockets:
+            raise self._gone("its node on this machine is gone")
+
     def close(self) -> None:
         """Ends the Ray that this object started, or leaves the cluster it joined; closing twice changes nothing."""
         import ray
@@ -124,6 +140,13 @@ def _head() -> Any:
     return global_worker.gcs_client
 
 
+def _own_socket() -> str:
+    """Returns the path of the socket on which this machine's node (raylet) listens."""
+    from ray._private.worker import global_worker
+
+    return str(global_worker.node.raylet_socket_name)
+
+
 def _start(address: str | None, num_cpus: int, object_store_bytes: int) -> bool:
     """Starts or joins Ray; returns whether it is ours to stop."""
     if _is_running():
@@ -145,12 +168,24 @@ def _start(address: str | None, num_cpus: int, object_store_bytes: int) -> bool:
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
     except (RayError, ConnectionError, RuntimeError, OSError, ValueError) as error:
         raise EvaluatorFailed(f"{where} cannot be used: {error}; --address local works without Ray") from error
+    _silence()
     if not address and not has_token():
         ray.shutdown()
         raise EvaluatorFailed(
             f"{where} would listen without asking for a token: unset RAY_AUTH_MODE; --address local works without Ray"
         )
     return True
+
+
+def _silence() -> None:
+    """Keeps Ray's notes about dying nodes off standard output, which belongs to a program's result.
+
+    ``log_to_driver=False`` does not: a listener prints what the cluster publishes as errors (Ray 2.60).
+    """
+    from ray._private import worker
+
+    settings: Any = worker
+    settings._worker_logs_enabled = False  # noqa: SLF001 - Ray has no public switch for it
 
 
 def _is_running() -> bool:

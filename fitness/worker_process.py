@@ -1,7 +1,11 @@
-"""A worker in a process of its own; run as ``python -m``, it serves the connection whose descriptor is its argument."""
+"""A worker in a process of its own; run as ``python -m``, it serves the connection whose descriptor is its first argument.
+
+The second argument is a connection on which it gives signs of life.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -20,12 +24,14 @@ from fitness.unit_codec import result_to_parts, unit_from_parts
 from fitness.worker import Worker, WorkerSettings, import_materialise, import_plugins
 from population.errors import InfrastructureError
 
+BEAT_S = 1.0
+
 
 def main() -> None:
     """Serves until the campaign is gone, then ends its judge."""
-    connection = socket.socket(fileno=int(sys.argv[1]))
+    connection, pulse = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
     torch.set_num_threads(1)
-    threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
+    threading.Thread(target=_beat, args=(connection, pulse), daemon=True).start()
     try:
         worker = _start(connection, wire.receive(connection))
         if worker is not None:
@@ -34,11 +40,14 @@ def main() -> None:
         return
 
 
-def _end_with(connection: socket.socket) -> None:
-    """Ends this process when the campaign is gone, also in the midst of a long unit; the judge ends with it."""
+def _beat(connection: socket.socket, pulse: socket.socket) -> None:
+    """Gives a sign of life every second, and ends this process with the campaign, also in the midst of a long unit."""
     poll = select.poll()
     poll.register(connection, 0)  # a hang-up alone is told
-    poll.poll()
+    pulse.setblocking(False)
+    while not poll.poll(BEAT_S * 1000.0):
+        with contextlib.suppress(OSError):  # nobody reads while the campaign itself is stopped
+            pulse.send(b".")
     os._exit(0)
 
 

@@ -42,13 +42,13 @@ class SteadyOptions(GeneticOptions):
 
 @dataclass(frozen=True)
 class SteadyState:
-    """Attributes: parents: of each batch in flight, as they were judged when it was asked, the oldest first; None for
-    first individuals. num_first: of these asked so far; num_told: births told."""
+    """Attributes: parents: of each batch in flight, by its first event, as they were judged when it was asked, the oldest
+    first; None for first individuals. num_first: of these asked so far; num_told: births told."""
 
     problem: Problem
     members: Members | None
     credit: Credit
-    parents: tuple[Members | None, ...] = ()
+    parents: tuple[tuple[int, Members | None], ...] = ()
     num_first: int = 0
     num_told: int = 0
 
@@ -69,17 +69,22 @@ class Steady:
         missing = problem.population - state.num_first
         if members is None or missing > 0:
             count = min(problem.options.batch, missing) if missing > 0 else problem.options.batch
-            asked = replace(state, parents=(*state.parents, None), num_first=state.num_first + count)
+            asked = replace(state, parents=(*state.parents, (first_event, None)), num_first=state.num_first + count)
             return asked, Batch(first_event, tuple(first_proposals(problem, first_event, count)))
         several = problem.options.survival == "nsga2"
         born = children(problem, state.credit, members, first_event, problem.options.batch, several=several)
         named = {parent for proposal in born for parent in proposal.parents}
         parents = members.gather([row for row, event in enumerate(members.event.tolist()) if event in named])
-        return replace(state, parents=(*state.parents, parents)), Batch(first_event, tuple(born))
+        return replace(state, parents=(*state.parents, (first_event, parents))), Batch(first_event, tuple(born))
 
     def tell(self, state: SteadyState, batch: Batch, judged: Judged) -> tuple[SteadyState, Outcome]:
-        """Returns the state in which the children have taken the places of members that are worse."""
-        parents, told = state.parents[0], replace(state, parents=state.parents[1:])
+        """Returns the state in which the children have taken the places of members that are worse.
+
+        Older batches in flight are forgotten: their search ended before they were told, and was extended since.
+        """
+        parents = dict(state.parents)[batch.first_event]
+        younger = tuple(flight for flight in state.parents if flight[0] > batch.first_event)
+        told = replace(state, parents=younger)
         usable = viable = judged.is_usable
         if parents is not None:
             viable = usable & viable_children(state.problem, parents, batch, judged)

@@ -41,6 +41,19 @@ def test_a_killed_worker_is_replaced_and_its_unit_done_again(kind: str, request:
     evaluator.close()
 
 
+def test_a_stopped_worker_is_replaced_and_its_unit_done_again() -> None:
+    """A worker under SIGSTOP neither answers nor dies; its campaign waited for an hour. Ray's are in test_ray_faults."""
+    evaluator = build("processes", pulse_patience_s=5.0)
+    (pid,) = evaluator.worker_pids  # type: ignore[attr-defined]
+    os.kill(pid, signal.SIGSTOP)
+    (result,) = run(evaluator, unit_of(toy_graph(), seeds=[1, 2]))
+    assert result.verdicts == ["ok", "ok"]
+    reasons = {incident["reason"] for incident in result.incidents if incident["kind"] == "retry"}
+    assert reasons == {"the worker's process gives no sign of life"}
+    assert not Path(f"/proc/{pid}").exists()
+    evaluator.close()
+
+
 @pytest.mark.parametrize("kind", ["processes", RAY_SLOWLY])
 def test_a_unit_that_kills_three_workers_is_infra_failure_and_the_next_one_runs(
     kind: str, request: pytest.FixtureRequest
