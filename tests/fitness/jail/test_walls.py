@@ -159,3 +159,14 @@ def test_without_limits_there_is_no_level() -> None:
 
 def test_every_operation_of_ours_is_warmed() -> None:
     assert set(warm()) == {name for name in names() if not get(name).is_plugin}
+
+
+def test_no_bit_differs_inside_over_the_whole_registry(folder: Path, told: Callable[[str], None]) -> None:
+    source = (ROOT / "tests" / "fitness" / "jail" / "registry_bits.py").read_text(encoding="utf-8")
+    options = ("--memory", "2048", "--wall", "60")
+    (inside,) = run_inside(folder, source, options=options)
+    (outside,) = run_inside(folder, source, options=(*options, "--outside"))
+    assert set(inside["returned"]) == {name for name in names() if not get(name).is_plugin}
+    differing = [name for name, digest in inside["returned"].items() if outside["returned"][name] != digest]
+    told(f"{len(inside['returned'])} operations forwards and backwards, {len(differing)} differ inside")
+    assert differing == []
