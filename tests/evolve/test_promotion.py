@@ -198,7 +198,7 @@ def judge() -> Iterator[SubprocessJudge]:
 
 
 def test_a_first_head_needs_its_floors_and_is_recorded_with_its_look_and_its_scores(
-    scene: Scene, good: TensorBlock, plan: Plan
+    scene: Scene, good: TensorBlock, plan: Plan, judge: SubprocessJudge
 ) -> None:
     cid = scene.campaign(good)
     decision = scene.promote(cid)
