@@ -83,9 +83,8 @@ def test_a_fork_begins_with_the_members_of_that_step_and_says_so(home: Home) -> 
     assert summary["campaign_key"] != whole.config(*OTHERWISE).key.hex()
 
 
-@pytest.mark.parametrize(
-    "overrides", [(), pytest.param(ES, marks=pytest.mark.slow)], ids=["the same kind", "another kind"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("overrides", [(), ES], ids=["the same kind", "another kind"])
 def test_a_fork_interrupted_after_any_commit_ends_with_the_same_hashes(home: Home, overrides: tuple[str, ...]) -> None:
     summary = _fork(home, None, *overrides)
     length = whole.num_commits(home.root, "branch") or len(whole.commits_of(home.root, "branch"))
@@ -110,6 +109,7 @@ def test_the_pedigree_runs_across_and_every_ancestor_is_rebuilt(home: Home) -> N
     assert found["steps"] >= len(tree.relatives)
 
 
+@pytest.mark.slow
 def test_a_fork_of_a_fork_is_a_campaign_too(home: Home) -> None:
     _fork(home, 3)
     config = whole.config(*OTHERWISE, "name=twig", "stop.generations=2")
@@ -123,6 +123,7 @@ def test_a_fork_of_a_fork_is_a_campaign_too(home: Home) -> None:
     assert rebuild(home, summary["individual"])["same"] is True
 
 
+@pytest.mark.slow
 def test_the_same_fork_is_found_done_and_another_step_is_another_fork(home: Home) -> None:
     first = _fork(home, 3)
     again = _fork(home, 3)

@@ -95,6 +95,7 @@ def test_a_campaign_gone_on_with_and_then_killed_is_interrupted_not_paused(tmp_p
     assert home.state_of(whole.HANDLE) == "interrupted"
 
 
+@pytest.mark.slow
 def test_the_state_is_read_from_sealed_segments_too(tmp_path: Path) -> None:
     home = Home.create(tmp_path / "h")
     with pytest.raises(Interrupted):
@@ -182,6 +183,7 @@ def test_another_environment_is_told_field_by_field_and_gone_on_with_only_when_a
     assert '"cpu":"NONE"' in row["environment"]
 
 
+@pytest.mark.slow
 def test_rows_with_other_bits_there_are_recorded_and_the_campaign_is_resumed_exactly_from_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

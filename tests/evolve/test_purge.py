@@ -123,7 +123,10 @@ class Died(BaseException):
     """The process is gone."""
 
 
-@pytest.mark.parametrize("place", ["_remove_objects", "_remove_folders", "_sync", "_write"])
+@pytest.mark.parametrize(
+    "place",
+    ["_remove_objects", *(pytest.param(p, marks=pytest.mark.slow) for p in ("_remove_folders", "_sync", "_write"))],
+)
 def test_a_purge_that_was_cut_short_is_gone_on_with(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:

@@ -13,6 +13,7 @@ from tests.evolve.cli.conftest import Done, Program, command, run_apart, write_c
 DEAD = whole.environment()
 
 
+@pytest.mark.slow
 def test_a_campaign_is_watched_paused_and_stopped_from_other_terminals_and_ends_with_the_same_hashes(
     tmp_path: Path,
 ) -> None:
