@@ -20,6 +20,7 @@ from population.errors import EvolveError, Locked
 
 if TYPE_CHECKING:
     from fitness.benchmark import Benchmark
+    from fitness.jail.probe import Report
     from population.block import TensorBlock
 
 #: Distributions that campaigns need, and those that only some commands need.
@@ -59,7 +60,7 @@ def examine(home: Path, tracking_uri: str | None = None, *, is_quick: bool = Fal
     yield _disk(home)
     yield _accelerator()
     if not is_quick:
-        yield _judge()
+        yield from _judge()
         yield _ray()
     yield _home(home)
     yield _mlflow(home, tracking_uri)
@@ -142,8 +143,8 @@ def _accelerator() -> Check:
     return Check("GPU", "ok", f"none, and none is needed; CPU kernels {capability}")
 
 
-def _judge() -> Check:
-    """Lets a process that judges promotions judge a tiny block."""
+def _judge() -> Iterator[Check]:
+    """Lets a process that judges promotions judge a tiny block, and attacks its walls from within."""
     from contextlib import closing
 
     from evolve.heldout import look
@@ -154,11 +155,23 @@ def _judge() -> Check:
     try:
         with closing(SubprocessJudge(limits=Limits.of(60.0, 2048))) as judge:
             (finding,) = look([_tiny_block()], _tiny_benchmark(), judge)
+            took, report = duration(time.monotonic() - began), judge.report
     except EvolveError as error:
-        return Check("judge process", "missing", str(error), remedy)
+        yield Check("judge process", "missing", str(error), remedy)
+        return
     if not finding.is_ok:
-        return Check("judge process", "missing", f"{finding.verdict}: {finding.detail}", remedy)
-    return Check("judge process", "ok", f"sandbox level {judge.level}, judged in {duration(time.monotonic() - began)}")
+        yield Check("judge process", "missing", f"{finding.verdict}: {finding.detail}", remedy)
+        return
+    yield Check("judge process", "ok", f"judged in {took}")
+    yield _jail(report)
+
+
+def _jail(report: Report) -> Check:
+    """Tells what attacks from within came to, layer by layer."""
+    hint = report.remedy()
+    accepting = "validated graphs run all the same; code of plugins and promotions need --accept-level " + report.level
+    state: Literal["ok", "note"] = "note" if hint else "ok"
+    return Check("jail", state, f"sandbox {report.line()}", f"{hint}; {accepting}" if hint else "")
 
 
 def _ray() -> Check:

@@ -43,7 +43,5 @@ def objections_to(level: str | None, accepted: str = FULL) -> list[str]:
     """Returns why evidence made at a level is not enough for a promotion; None: no evidence of any level."""
     if level is None or is_enough(level, accepted):
         return []
-    return [
-        f"its scores were made at isolation level {level!r}, and {accepted!r} is asked for: see `evolve doctor`, judge it "
-        f"anew where the jail is whole, or accept it with --accept-level {level}"
-    ]
+    remedy = f"see `evolve doctor`, judge it anew where the jail is whole, or accept it with --accept-level {level}"
+    return [f"its scores were made at isolation level {level!r}, and {accepted!r} is asked for: {remedy}"]

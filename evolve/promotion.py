@@ -123,7 +123,9 @@ def promote(
             reason = f"{name} has pointed to this block since {standing.decided}"
             decision = Decision(ALREADY, [reason], standing.sequence, block_id, heldout)
         else:
-            decision = gate.decide(find_candidate(home, block_id), name, standing, _Wishes(floors, margin, accept_level), judge)
+            decision = gate.decide(
+                find_candidate(home, block_id), name, standing, _Wishes(floors, margin, accept_level), judge
+            )
     _announce(home, tracker)
     return decision
 

@@ -69,6 +69,7 @@ class Benchmark:
         skills: names of the classes, in the order of their numbers.
         output: the output channel that holds the class scores; a graph without it answers by its first output.
         shares: expected parts of train, validation and held-out rows; they sum to 1.
+        whole: where only the training rows are here, the splits' digests of the benchmark that they come from.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Benchmark:
     split_seed: int = 0
     shares: tuple[float, float, float] = DEFAULT_SHARES
     output: str = "logits"
+    whole: Mapping[str, bytes] | None = None
 
     def __post_init__(self) -> None:
         if min(self.shares) <= 0 or not math.isclose(sum(self.shares), 1.0, abs_tol=1e-9):
@@ -88,7 +90,7 @@ class Benchmark:
                 f"targets reach {int(self.targets.max())}, but skills names {self.num_classes} distinct classes at most: "
                 "give one name a class"
             )
-        for split in SPLITS:
+        for split in SPLITS if self.whole is None else ():
             if len(self.rows(split)) == 0:
                 raise BenchmarkError(
                     f"benchmark {self.name!r}: split {split!r} has no rows of {self.num_rows}; "
@@ -142,6 +144,8 @@ class Benchmark:
         """Returns the ascending row numbers of a split."""
         if split not in SPLITS:
             raise BenchmarkError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+        if self.whole is not None and split != "train":
+            raise BenchmarkError(f"rows of split {split!r} are not here: operators are given training rows only")
         return self._split_rows[split]
 
     def inputs_of(self, split: str) -> dict[str, Array]:
@@ -160,6 +164,21 @@ class Benchmark:
     def digest_of_data(self) -> bytes:
         """Returns 32 bytes that name all rows, targets and class names, whatever the splits."""
         return _digest_arrays(self.inputs, self.targets, self.skills)
+
+    def training_only(self) -> Benchmark:
+        """Returns what an operator may learn from: the training rows, and no other row or label.
+
+        Digests are still those of the whole, so that a recipe that names the training rows finds them.
+
+        Raises:
+            BenchmarkError: when asked for rows of another split.
+        """
+        if self.whole is not None:
+            return self
+        rows = self.rows("train")
+        inputs = {key: _frozen(array[rows]) for key, array in self.inputs.items()}
+        targets = _frozen(self.targets[rows])
+        return replace(self, inputs=MappingProxyType(inputs), targets=targets, whole=dict(self._split_digests))
 
     def with_shuffled_labels(self, seed: int) -> Benchmark:
         """Returns the same rows in the same splits with the targets dealt anew: what learns from it is a leak."""
@@ -182,6 +201,7 @@ class Benchmark:
             "split_seed": self.split_seed,
             "shares": list(self.shares),
             "output": self.output,
+            "whole": None if self.whole is None else dict(self.whole),
         }
         return value, [array.tobytes() for array in arrays]
 
@@ -202,10 +222,13 @@ class Benchmark:
             split_seed=value["split_seed"],
             shares=(first, second, third),
             output=value["output"],
+            whole=value["whole"],
         )
 
     @functools.cached_property
     def _split_rows(self) -> Mapping[str, npt.NDArray[np.int64]]:
+        if self.whole is not None:
+            return {"train": np.arange(self.num_rows, dtype=np.int64)}
         places = self._places()
         train, validation, _ = self.shares
         number = (places >= train).astype(np.int64) + (places >= train + validation)
@@ -213,6 +236,8 @@ class Benchmark:
 
     @functools.cached_property
     def _split_digests(self) -> Mapping[str, bytes]:
+        if self.whole is not None:
+            return self.whole
         return {split: _digest_arrays(self.inputs_of(split), self.targets_of(split), self.skills) for split in SPLITS}
 
     def _places(self) -> npt.NDArray[np.float64]:

@@ -60,7 +60,7 @@ class Tile:
         """Returns what is large of a tile, as it goes into shared memory: graph, widths, tensors by sorted name."""
         tensors = [self.rows.widths, *(self.rows.tensors[name] for name in sorted(self.rows.tensors))]
         arrays = [tensor.detach().contiguous().numpy() for tensor in tensors]
-        return [memoryview(self.graph), *(memoryview(array.data).cast("B") for array in arrays)]
+        return [memoryview(self.graph), *(bytes_of(array) for array in arrays)]
 
     def to_fields(self, number: int, offsets: Sequence[int]) -> dict[str, Any]:
         """Returns the rest of it as a plain value.
@@ -98,6 +98,11 @@ class Tile:
 
 def _shapes(graph: OpGraph, names: Sequence[str]) -> list[tuple[int, ...]]:
     return [graph.parameter_shape(name.partition(TIER_MARK)[0], graph.symbols) for name in names]
+
+
+def bytes_of(array: npt.NDArray[Any]) -> memoryview:
+    """Returns the bytes of an array that lies in one piece, not copied."""
+    return memoryview(array.data).cast("B") if array.size else memoryview(b"")
 
 
 def _tensor(memory: mmap.mmap, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int) -> torch.Tensor:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fitness import verdict, wire
-from fitness.forward import Outputs, Samples, Tile, WrongOutput, forward, single_threaded
+from fitness.forward import Outputs, Samples, Tile, WrongOutput, bytes_of, forward, single_threaded
 from fitness.jail.memory import Region, size_of
 from fitness.jail.probe import Report, report_of
 from fitness.jail.zygote import CONTROL_TIMEOUT_S, Child, End, Zygote, ZygoteGone
@@ -303,7 +303,7 @@ class SubprocessJudge:
 
     def _send_inputs(self, zygote: Zygote, key: bytes) -> None:
         arrays = {name: np.ascontiguousarray(array) for name, array in self._inputs[key].items()}
-        parts = [memoryview(array.data).cast("B") for array in arrays.values()]
+        parts = [bytes_of(array) for array in arrays.values()]
         region = Region(size_of(parts), is_writable=False)
         offsets = region.fill(parts)
         channels = [

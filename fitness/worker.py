@@ -65,6 +65,7 @@ class Worker:
     def __init__(self, benchmark: Benchmark, materialise: Materialise, judge: Judge, plans: PlanTable) -> None:
         self._benchmark = benchmark
         self._materialise = materialise
+        self._training = benchmark.training_only()  # nothing else is in reach of what makes children
         self._judge = judge
         self._plans = plans
 
@@ -121,7 +122,7 @@ class Worker:
 
     def _try_to_make(self, unit: WorkUnit, read_object: Callable[[bytes], bytes]) -> Stack | str:
         try:
-            stack = self._materialise(unit, read_object, self._benchmark)
+            stack = self._materialise(unit, read_object, self._training)
         except InfrastructureError:
             raise
         except Exception as error:  # noqa: BLE001 - an operator may raise anything; it becomes the candidate's verdict

@@ -53,7 +53,9 @@ def promote(
     from evolve.address import resolve_block
 
     if accept_level not in LEVELS:
-        raise typer.BadParameter(f"expected one of {', '.join(LEVELS)}, got {accept_level!r}", param_hint="--accept-level")
+        raise typer.BadParameter(
+            f"expected one of {', '.join(LEVELS)}, got {accept_level!r}", param_hint="--accept-level"
+        )
     opened = options.open_home(home)
     cid, floors = resolve_block(opened, block), _floors(floor)
     with tracking(opened) as tracker:

@@ -94,7 +94,9 @@ def resume(
     if campaign not in opened.campaigns():
         known = ", ".join(opened.campaigns()) or "none yet"
         raise NotFound(f"no campaign {campaign!r} in {opened.root}; there are: {known}")
-    config = load_config(opened.campaign_dir(campaign) / CONFIG_FILE, _as_overrides(None, workers, address, accept_level))
+    config = load_config(
+        opened.campaign_dir(campaign) / CONFIG_FILE, _as_overrides(None, workers, address, accept_level)
+    )
     _carry_out(config, opened, handle=campaign, as_json=as_json)
 
 

@@ -66,8 +66,8 @@ class Report:
             ours = [attack for attack in self.attacks if attack.kind == kind]
             refused = sum(attack.outcome in (REFUSED, UNAVAILABLE) for attack in ours)
             counts.append(f"{kind} {refused}/{len(ours)}")
-        missing = f"; missing: {', '.join(self.missing)}" if self.missing else ""
-        return f"level {self.level}; attacks refused: {', '.join(counts)}; {len(self.layers)} layers{missing}"
+        missing = "".join(f"; no {layer}: {why}" for layer, why in self.missing.items())
+        return f"level {self.level}; attacks refused: {', '.join(counts)}; layers: {', '.join(self.layers)}{missing}"
 
     def remedy(self) -> str:
         """Returns what to do about what is open; empty where nothing is."""

@@ -33,10 +33,16 @@ class ZygoteGone(EvaluatorFailed):
 
 @dataclass(frozen=True)
 class Child:
-    """A forked, jailed process. base_bytes: memory it was born with. given, taken: regions it reads and writes."""
+    """A forked, jailed process.
+
+    Attributes:
+        base_bytes: the zygote's resident memory at its birth. born_bytes: what it held of its own then.
+        given, taken: regions it reads and writes.
+    """
 
     pid: int
     base_bytes: int
+    born_bytes: int
     connection: socket.socket
     given: Region
     taken: Region
@@ -50,12 +56,7 @@ class Child:
 
     def private_bytes(self) -> int:
         """Returns the memory it holds and shares with nobody's file; 0 where the system does not tell."""
-        try:
-            with open(f"/proc/{self.pid}/statm", encoding="ascii") as statm:
-                _, resident, shared, *_ = statm.read().split()
-        except OSError:
-            return 0
-        return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
+        return _private_bytes(self.pid)
 
     def close(self) -> None:
         """Gives up this side of what connects it."""
@@ -113,16 +114,18 @@ class Zygote:
             except ZygoteGone:
                 ours.close()
                 raise
-        return Child(int(answer.fields["pid"]), int(answer.fields["base_bytes"]), ours, given, taken)
+        pid = int(answer.fields["pid"])
+        return Child(pid, int(answer.fields["base_bytes"]), _private_bytes(pid), ours, given, taken)
 
     def reap(self, child: Child, patience_s: float = 0.0) -> End:
         """Waits for the child's own end, then kills it and what it started, and reaps it. Raises: ZygoteGone."""
+        held_bytes = child.private_bytes() - child.born_bytes  # nothing where it is gone already
         child.close()
         fields = self.call(wire.Message("reap", {"patience_s": patience_s})).fields
         status = int(fields["status"])
         if status >> 8 in [int(number) for number in EXITING_SIGNALS]:
             status >>= 8  # it ended by exiting with the signal's number
-        used_bytes = max(int(fields["max_rss_bytes"]) - child.base_bytes, 0)
+        used_bytes = max(int(fields["max_rss_bytes"]) - child.base_bytes, held_bytes, 0)
         return End(status, used_bytes, bool(fields["was_killed"]))
 
     def call(
@@ -143,3 +146,12 @@ class Zygote:
         self._control.close()
         if self._process.poll() is None:
             end_process(self._process)
+
+
+def _private_bytes(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as statm:
+            _, resident, shared, *_ = statm.read().split()
+    except OSError:
+        return 0
+    return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")

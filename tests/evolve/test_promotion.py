@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +48,8 @@ TIERED = OpGraph.build(
     symbols={"h": 20},
 )
 TIERS = {"lite": {"h": 10}, "ultimate": {"h": 20}}
+#: what the campaigns of the scene were judged at.
+LEVEL = "full"
 HELDOUT_ACCURACY = "split = 'heldout' AND objective = 'accuracy'"
 
 
@@ -133,7 +136,7 @@ def births_of(plan: Plan, events: list[int], names: Mapping[int, str], root_oper
         skill_measures=(),
         tiers=("ultimate",),
         num_samples=100,
-        sandbox_level="full",
+        sandbox_level=LEVEL,
         environment=plan.environment,
         event=np.array(events, dtype=np.int64),
         individual=[names[event] for event in events],
@@ -195,7 +198,7 @@ def judge() -> Iterator[SubprocessJudge]:
 
 
 def test_a_first_head_needs_its_floors_and_is_recorded_with_its_look_and_its_scores(
-    scene: Scene, good: TensorBlock, plan: Plan
+    scene: Scene, good: TensorBlock, plan: Plan, judge: SubprocessJudge
 ) -> None:
     cid = scene.campaign(good)
     decision = scene.promote(cid)
@@ -325,7 +328,18 @@ def test_a_look_counts_when_the_judge_dies(scene: Scene, good: TensorBlock, judg
 def test_what_was_judged_without_isolation_is_never_promoted(scene: Scene, good: TensorBlock) -> None:
     decision = scene.promote(scene.campaign(good), judge=InlineJudge())
     assert decision.decision == "refused"
-    assert "without isolation" in decision.reasons[0]
+    assert "isolation level 'none'" in decision.reasons[0]
+
+
+def test_scores_made_below_the_accepted_level_are_refused_unseen(
+    scene: Scene, good: TensorBlock, judge: SubprocessJudge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "LEVEL", "reduced")
+    cid = scene.campaign(good)
+    refused = scene.promote(cid, judge=judge)
+    assert (refused.decision, refused.look) == ("refused", None)
+    assert "--accept-level reduced" in refused.reasons[0]
+    assert scene.promote(cid, judge=judge, accept_level="reduced").decision == "promoted"
 
 
 def test_floors_and_margin_default_to_those_of_the_campaigns_config(

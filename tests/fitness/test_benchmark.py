@@ -141,3 +141,20 @@ def test_an_unknown_split_is_refused() -> None:
         make().rows("test")
     with pytest.raises(BenchmarkError, match="test"):
         make().digest("test")
+
+
+def test_training_rows_alone_are_what_operators_may_learn_from() -> None:
+    generator = np.random.Generator(np.random.Philox(3))
+    whole = Benchmark.from_arrays({"x": generator.normal(size=(200, 3))}, np.arange(200) % 3)
+    training = whole.training_only()
+    assert training.inputs_of("train")["x"].tobytes() == whole.inputs_of("train")["x"].tobytes()
+    assert training.targets_of("train").tobytes() == whole.targets_of("train").tobytes()
+    assert training.num_rows == len(whole.rows("train"))
+    assert [training.digest(split) for split in SPLITS] == [whole.digest(split) for split in SPLITS]
+    for split in ("validation", "heldout"):
+        with pytest.raises(BenchmarkError, match="training rows only"):
+            training.rows(split)
+    again = Benchmark.from_parts(*training.to_parts())
+    assert again.digest("heldout") == whole.digest("heldout")
+    assert again.inputs_of("train")["x"].tobytes() == training.inputs_of("train")["x"].tobytes()
+    assert training.training_only() is training

@@ -1,0 +1,46 @@
+"""Run by the jail's runner, inside and outside: digests of what every operation gives, forwards and backwards."""
+
+from __future__ import annotations
+
+import torch
+from blake3 import blake3
+
+from fitness.jail.warm import _graphs
+from population.graph import OpGraph
+from population.interpret import run_stack
+from population.operations import get, names
+from population.randomness import normals
+from population.stack import Stack
+
+SIZES = ((3, 16), (9, 48), (64, 128))
+
+
+def attack() -> dict[str, str]:
+    """Returns a digest an operation."""
+    return {name: _digest(name) for name in names() if not get(name).is_plugin}
+
+
+def _digest(name: str) -> str:
+    hasher = blake3()
+    for graph in _graphs(name):
+        for num_rows, num_samples in SIZES:
+            for tensor in _values(graph, num_rows, num_samples):
+                hasher.update(tensor.detach().contiguous().numpy().tobytes())
+    return hasher.hexdigest()
+
+
+def _values(graph: OpGraph, num_rows: int, num_samples: int) -> list[torch.Tensor]:
+    shapes = {name: (num_rows, *graph.parameter_shape(name, graph.symbols)) for name in graph.parameters}
+    tensors = {name: _drawn(1 + stream, shapes[name]) for stream, name in enumerate(sorted(shapes))}
+    inputs = {
+        channel.name: _drawn(100 + stream, (num_rows, *channel.shape, num_samples))
+        for stream, channel in enumerate(graph.inputs)
+    }
+    found = run_stack(Stack.zeros(graph, num_rows).replace(tensors=tensors), inputs)["y"]
+    leaves = [*tensors.values(), *inputs.values()]
+    return [found, *torch.autograd.grad((found * _drawn(999, tuple(found.shape))).sum(), leaves)]
+
+
+def _drawn(stream: int, shape: tuple[int, ...]) -> torch.Tensor:
+    count = int(torch.Size(shape).numel())
+    return torch.from_numpy(normals(11, stream, count).reshape(shape)).requires_grad_()
