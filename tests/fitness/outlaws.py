@@ -21,7 +21,7 @@ from tests.plugins import outlaw
 
 PLUGINS = ("tests.plugins.outlaw",)
 JUDGING = Judging("validation", {"ultimate": {}})
-LIMITS = Limits(cpu_s=2, wall_s=0.4, memory_bytes=256 << 20)
+LIMITS = Limits(cpu_s=2, wall_s=0.8, memory_bytes=256 << 20)
 TILE = 4
 PLANS = PlanTable((), KernelPlan(TILE, 64))
 
