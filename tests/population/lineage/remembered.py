@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,4 +28,6 @@ def frames_are_decoded_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reader_module, "chunk_of_frames", chunk_of_frames)
         patch.setattr(writer_module, "chunk_of_frames", chunk_of_frames)
+        if importlib.util.find_spec("population.lineage.compaction"):
+            patch.setattr("population.lineage.compaction.FAN_IN", 2)  # so that seals of small lineages merge segments
         yield
