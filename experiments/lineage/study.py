@@ -50,6 +50,8 @@ def _write(home: Path, generations: int) -> dict[str, Any]:
     alone: list[tuple[float, float]] = []
     beside: list[tuple[float, float]] = []
     with LineageWriter(LocalFiles(), home, campaign.HANDLE, SystemClock()) as writer, _reader(home) as reader:
+        assert reader.stdout is not None
+        reader.stdout.readline()  # it has begun
         for generation in range(generations):
             is_beside = generation // WINDOW % 2 == 1
             os.kill(reader.pid, signal.SIGCONT if is_beside else signal.SIGSTOP)
@@ -66,6 +68,8 @@ def _write(home: Path, generations: int) -> dict[str, Any]:
         "durable_per_s": _rate(alone),
         "durable_per_cpu_s": campaign.GENERATION * len(alone) / sum(cpu for _, cpu in alone),
         "durable_beside_reader_per_s": _rate(beside) if beside else None,
+        "median_commit_slower_beside_by": _slower(alone, beside, 0),
+        "cpu_of_a_commit_more_beside_by": _slower(alone, beside, 1),
         "commit_s_alone": [wall for wall, _ in alone],
         "commit_s_beside": [wall for wall, _ in beside],
         "reader_answers": len(counts),
@@ -77,6 +81,13 @@ def _write(home: Path, generations: int) -> dict[str, Any]:
 
 def _rate(taken: list[tuple[float, float]]) -> float:
     return campaign.GENERATION * len(taken) / sum(wall for wall, _ in taken)
+
+
+def _slower(alone: list[tuple[float, float]], beside: list[tuple[float, float]], which: int) -> float | None:
+    """Returns by which share the median commit takes longer beside a reader, by wall clock (0) or CPU (1)."""
+    if not beside:
+        return None
+    return median(taken[which] for taken in beside) / median(taken[which] for taken in alone) - 1
 
 
 @contextlib.contextmanager

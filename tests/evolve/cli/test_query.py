@@ -5,6 +5,7 @@ import io
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -90,3 +91,27 @@ def test_the_best_by_operator_as_a_newcomer_is_told_to_ask_for_it(program: Progr
     rows = json.loads(answer.out)
     births = {entry["operator"].split("@")[0]: entry["births"] for entry in finished.summary["operators"]}
     assert {row["operator"]: row["births"] for row in rows} == births
+
+
+def test_arrow_is_a_file_that_arrow_reads(program: Program, finished: Done, tmp_path: Path) -> None:
+    path = tmp_path / "rows.arrow"
+    assert program("query", SQL, "--output", path, "--home", finished.home).code == 0
+    assert pa.ipc.open_file(path.read_bytes()).read_all().to_pylist() == truth(finished.home)
+
+
+def test_equal_column_names_get_a_number_in_every_format(program: Program, finished: Done) -> None:
+    answer = program("query", "SELECT 1 AS a, 2 AS a, 3 AS a_2", "--json", "--home", finished.home)
+    assert json.loads(answer.out) == [{"a": 1, "a_3": 2, "a_2": 3}]
+
+
+def test_sql_that_is_not_utf8_is_a_wrong_use(program: Program, finished: Done) -> None:
+    answer = program("query", "SELECT \udcff", "--home", finished.home)
+    assert answer.code == 2
+    assert "not valid UTF-8" in answer.err
+
+
+def test_limits_are_options(program: Program, finished: Done) -> None:
+    for option, value, message in (("--rows", "2", "more than 2 rows"), ("--memory", "x", "write a size")):
+        answer = program("query", "FROM range(3)", option, value, "--home", finished.home)
+        assert answer.code == 2
+        assert message in answer.err
