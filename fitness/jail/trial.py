@@ -41,6 +41,7 @@ class _Targets:
     """What there is to attack: the zygote, a file, a descriptor, listeners, a secret's address, a shared segment."""
 
     pid: int
+    folder: str
     file: str
     descriptor: int
     port: int
@@ -77,6 +78,8 @@ def _laid_out(memory_bytes: int) -> Iterator[_Targets]:
     secret = ctypes.c_uint64(_SECRET)
     abstract = f"\0trial-{os.getpid()}"
     with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="trial-"))
+        os.chmod(folder, 0o755)  # noqa: S103 - likewise
         file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="trial-"))
         file.write(b"secret")
         file.flush()
@@ -92,6 +95,7 @@ def _laid_out(memory_bytes: int) -> Iterator[_Targets]:
         try:
             yield _Targets(
                 pid=os.getpid(),
+                folder=folder,
                 file=file.name,
                 descriptor=file.fileno(),
                 port=listener.getsockname()[1],
@@ -165,7 +169,9 @@ def _write_file(targets: _Targets) -> object:
 
 
 def _mount(targets: _Targets) -> object:
-    return call("mount", b"none", b"/", b"tmpfs", 0, None)
+    call("mount", b"none", targets.folder.encode(), b"tmpfs", 0, None)
+    call("umount2", targets.folder.encode(), 2)  # an attack leaves the machine as it was
+    return "mounted"
 
 
 def _read_memory_of_process(targets: _Targets) -> object:
