@@ -138,7 +138,7 @@ def test_nothing_grows_in_half_an_hour_of_campaigns_with_faults(
     for growth in found:
         told(str(growth))
     assert soak.counts["zombies"] == 0
-    assert soak.counts["campaigns done"] >= 3
+    assert soak.counts["campaigns done"] >= max(1, soak.seconds[-1] // 240)
     assert soak.counts["workers killed"] > 0
     assert {seed: len(ends) for seed, ends in soak.ends.items()} == dict.fromkeys(soak.ends, 1)
     assert [str(growth) for growth in found if not growth.is_flat] == []
