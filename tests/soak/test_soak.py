@@ -138,7 +138,7 @@ def test_nothing_grows_in_half_an_hour_of_campaigns_with_faults(
     for growth in found:
         told(str(growth))
     assert soak.counts["zombies"] == 0
-    assert soak.counts["campaigns done"] >= 3
+    assert soak.counts["campaigns done"] >= max(1, soak.seconds[-1] // 240)
     assert soak.counts["workers killed"] > 0
     assert {seed: len(ends) for seed, ends in soak.ends.items()} == dict.fromkeys(soak.ends, 1)
     assert [str(growth) for growth in found if not growth.is_flat] == []
@@ -164,11 +164,11 @@ def _live_through(kind: str, count: int, told: Callable[[str], None]) -> None:
     assert [str(growth) for growth in found if not growth.is_flat] == []
 
 
-@pytest.mark.parametrize("kind", ["inline", "in a child"])
-def test_an_evaluator_that_lives_through_hundreds_of_units_does_not_grow(
-    kind: str, told: Callable[[str], None]
+@pytest.mark.parametrize(("kind", "count"), [("inline", 200), ("in a child", 60)])
+def test_an_evaluator_that_lives_through_many_units_does_not_grow(
+    kind: str, count: int, told: Callable[[str], None]
 ) -> None:
-    _live_through(kind, 200, told)
+    _live_through(kind, count, told)
 
 
 @pytest.mark.slow
