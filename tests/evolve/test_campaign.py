@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from evolve import events as ev
 from evolve import strategies
+from evolve.campaign import accept, begin
+from evolve.operators.gaussian import entropies
 from evolve.outcome import summary_of
 from evolve.plan import Plan
 from evolve.publish import MemoryShelf
@@ -18,6 +22,8 @@ from evolve.rows import population_id
 from fitness.evaluator import UnitResult, WorkUnit
 from fitness.inprocess import InProcessEvaluator
 from population.errors import ConfigError, LineageCorrupt
+from population.lineage.records import Commit
+from population.stack import Stack
 from tests.evolve import small
 from tests.evolve.toy_strategies import ToyArchive, ToySteadyState
 
@@ -261,6 +267,55 @@ def test_a_lineage_of_another_config_is_not_replayed() -> None:
 def test_what_does_not_fit_is_refused_before_any_compute(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         small.plan_of(**changes)
+
+
+def _play_measuring(plan: Plan, wait: int) -> list[Commit]:
+    """Plays a campaign whose measurements of parents come in after so many other events, if there are any."""
+    evaluator = InProcessEvaluator(plan.benchmark, small.MATERIALISE)
+    turn, commits = begin(plan), []
+    events: deque[ev.Event] = deque()
+    measured: deque[tuple[int, ev.Event]] = deque()
+    number = 0
+    while not any(isinstance(work, ev.Publish) for work in turn.work):
+        commits.extend(turn.commits)
+        for work in turn.work:
+            if isinstance(work, ev.Put):
+                evaluator.put(work.digest, work.data)
+            elif isinstance(work, ev.Judge):
+                evaluator.submit(work.unit)
+            elif isinstance(work, ev.Continue):
+                events.append(ev.Continued())
+            elif isinstance(work, ev.Measure):
+                rows = {e: Stack.from_row_bytes(plan.graph, [evaluator.fetch(d)]) for e, d in work.rows.items()}
+                measured.append((number + wait, ev.Measured({event: entropies(row, 0) for event, row in rows.items()})))
+        if not (measured and measured[0][0] <= number) and not events:
+            events.extend(ev.UnitDone(result) for result in evaluator.collect())
+        is_due = measured and (measured[0][0] <= number or not events)
+        turn = accept(plan, turn.state, measured.popleft()[1] if is_due else events.popleft())
+        number += 1
+    evaluator.close()
+    return commits
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_when_a_parent_is_measured_changes_nothing(seed: int) -> None:
+    """A batch that waited for nothing was once submitted before an older one that did: which of two equal recipes counted
+    as the repeat, and in which commit a measurement was recorded, followed from the order of arrival."""
+    plan = _plan(
+        "steady",
+        seed=seed,
+        strategy={"kind": "steady", "population": 4, "settings": {"batch": 2, "window": 4}},
+        operators={"entropy": {}, "mean": {"weight": 3}},
+        stop={"generations": 20},
+        tiers=None,
+    )
+    first, *others = [_play_measuring(plan, wait) for wait in (0, 1, 3, 7)]
+    assert any(name for commit in first for births in commit.births for name in births.repeat_of)
+    for other in others:
+        assert small.digests(other) == small.digests(first)
+        assert [births.repeat_of for c in other for births in c.births] == [
+            b.repeat_of for c in first for b in c.births
+        ]
 
 
 def test_strategies_are_all_covered_here() -> None:

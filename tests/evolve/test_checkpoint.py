@@ -173,6 +173,23 @@ def test_a_checkpoint_is_what_a_replay_comes_to(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_state_holds_what_its_rows_are_made_of_and_no_more(kind: str) -> None:
+    """Recipes met, and scores they refer to, once grew with every child that was made without a draw."""
+    made = played(kind)
+    bound = 4 * made.plan.problem.population * (made.plan.config.keyframe + 1)
+    for state in made.states:
+        assert set(state.digests) <= set(state.kin)
+        for kin in state.kin.values():
+            assert kin.proposal is None or set(kin.proposal.parents) <= set(state.kin)
+            assert kin.proposal is not None or kin.digest in made.shelf.rows
+        asked = {event for batch in state.asked for event in batch.batch.events}
+        for recipe, event in state.met.items():
+            assert set(recipe.parents) <= set(state.digests)
+            assert event in state.judged or event in asked
+        assert len(state.kin) + len(state.judged) + len(state.met) <= bound
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=10)
 @given(st.data())
 def test_a_resume_from_a_checkpoint_ends_as_one_without(kind: str, data: st.DataObject) -> None:
