@@ -120,7 +120,7 @@ def test_a_node_that_dies_and_one_that_joins_change_no_bit(tmp_path: Path, told:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize(("num_workers", "num_raylets"), [(2, 1)])
+@pytest.mark.parametrize(("num_workers", "num_raylets"), [(8, 2)])
 def test_workers_judges_and_raylets_that_are_killed_change_no_bit(
     tmp_path: Path, num_workers: int, num_raylets: int, scaled: Callable[[int], int], told: Callable[[str], None]
 ) -> None:
