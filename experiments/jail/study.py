@@ -60,7 +60,12 @@ def compare(num_rows: int, rounds: int, judges: tuple[Judge, Judge]) -> dict[str
     pairs = [tuple(seconds(judge, stack, benchmark) for judge in judges) for _ in range(rounds)]
     inline, jailed = (statistics.median(column) for column in zip(*pairs, strict=True))
     ratio = statistics.median(one / other for one, other in pairs)
-    return {"population": num_rows, "inline_per_s": num_rows / inline, "jailed_per_s": num_rows / jailed, "ratio": ratio}
+    return {
+        "population": num_rows,
+        "inline_per_s": num_rows / inline,
+        "jailed_per_s": num_rows / jailed,
+        "ratio": ratio,
+    }
 
 
 def ready_times(judge: SubprocessJudge, rounds: int) -> list[float]:
@@ -87,7 +92,8 @@ def main() -> None:
         ready = ready_times(jailed, 5 if smoke else 100)
     finally:
         jailed.close()
-    record = {"level": level, "cost": cost, "ready_ms": {"median": statistics.median(ready), "p99": ready[-1 - len(ready) // 100]}}
+    ready_ms = {"median": statistics.median(ready), "p99": ready[-1 - len(ready) // 100]}
+    record = {"level": level, "cost": cost, "ready_ms": ready_ms}
     print(json.dumps(record, indent=1))
     if not smoke:
         (HERE / "results.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
