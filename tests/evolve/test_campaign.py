@@ -301,7 +301,7 @@ def _play_measuring(plan: Plan, wait: int) -> list[Commit]:
 def test_when_a_parent_is_measured_changes_nothing(seed: int) -> None:
     """A batch that waited for nothing was once submitted before an older one that did: which of two equal recipes counted
     as the repeat, and in which commit a measurement was recorded, followed from the order of arrival."""
-    plan = _plan(
+    plan = plan_of_kind(
         "steady",
         seed=seed,
         strategy={"kind": "steady", "population": 4, "settings": {"batch": 2, "window": 4}},
