@@ -5,15 +5,19 @@ Nouns: *interruption*.
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import threading
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any
 
-from evolve.cli.output import note
-
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+FIRST = (
+    b"\ninterrupted: ending after this step, so that nothing is lost. Once more ends at once; "
+    b"resume then does the step again\n"
+)
 
 
 class Interruption:
@@ -45,8 +49,10 @@ class Interruption:
     def _arrived(self, _number: int, _frame: FrameType | None) -> None:
         self._count += 1
         if self._count == 1:
-            self.event.set()
-            note("\ninterrupted: ending after this step, so that nothing is lost (once more ends at once)")
+            # Whoever was interrupted may hold the event's lock, or be in the midst of writing to the same stream.
+            _thread.start_new_thread(self.event.set, ())
+            with suppress(OSError):
+                os.write(2, FIRST)
         elif self._count == 2:
             raise KeyboardInterrupt
         else:

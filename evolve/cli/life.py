@@ -142,6 +142,6 @@ def _tell(value: dict[str, Any], verb: str, wanted: str) -> None:
     elif value["obeyed"]:
         print(f"{handle} is {wanted}, after {value['seconds']:.1f} s; {program()} resume {handle} goes on with it")
     elif state == "running":
-        print(f"{handle} was asked to {verb}, and ends after its step (see {program()} status {handle})")
+        print(f"{handle} was asked to {verb}, and ends after its step; {program()} {verb} {handle} --now does not wait")
     else:
         print(f"{handle} ended before it could be {wanted}: it is {state}")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from evolve.tracker import Tracker
 
 TOLD_FILE = "mlflow-heads.json"
+#: How long MLflow is waited for at the end, and where a person has asked for the end at once.
+PATIENCE_S, AT_ONCE_S = 30.0, 1.0
 
 
 class Witness:
@@ -55,11 +57,14 @@ def tracking(home: Home, *, is_quiet: bool = False) -> Iterator[Tracker]:
     from evolve.tracking import MlflowTracker
 
     tracker = MlflowTracker(home.mlflow_uri, home.artifacts_root)
-    witness = Witness(tracker)
+    witness, patience_s = Witness(tracker), PATIENCE_S
     try:
         yield witness
+    except KeyboardInterrupt:
+        patience_s = AT_ONCE_S
+        raise
     finally:
-        tracker.close()
+        tracker.close(patience_s)
         if tracker.problem is None:
             _remember(home, witness.told)
         elif not is_quiet:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -123,8 +124,9 @@ class Driver:
     """A campaign's driver as a process of its own; leaving the context kills it and what it started."""
 
     def __init__(self, arguments: list[str]) -> None:
+        self._errors = tempfile.NamedTemporaryFile()  # noqa: SIM115 - it lives as long as this does
         self.process = subprocess.Popen(
-            arguments, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            arguments, env=environment(), stdout=subprocess.PIPE, stderr=self._errors, text=True
         )
 
     def __enter__(self) -> Driver:
@@ -138,6 +140,11 @@ class Driver:
         for pid in living(below):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        self._errors.close()
+
+    def said(self) -> str:
+        """Returns what it has written to its standard error so far."""
+        return Path(self._errors.name).read_text()
 
     def wait_for(self, fact: Callable[[], bool], timeout_s: float = 120.0) -> bool:
         """Waits until a fact holds; returns False where the driver ended before."""
@@ -151,8 +158,8 @@ class Driver:
 
     def finish(self) -> tuple[int, str, str]:
         """Waits for its end; returns exit code, output and errors."""
-        out, err = self.process.communicate(timeout=240)
-        return self.process.returncode, out, err
+        out, _ = self.process.communicate(timeout=240)
+        return self.process.returncode, out, self.said()
 
 
 def num_commits(home: Path, handle: str = HANDLE) -> int:

@@ -17,18 +17,19 @@ class Recorder:
 
     trouble: str | None = None
     told: list[tuple[str, str]] = []
+    waited: list[float] = []
 
     def promoted(self, name: str, block_id: str, archive: Path) -> None:
         Recorder.told.append((name, block_id))
 
     def close(self, timeout_s: float = 30.0) -> None:
-        pass
+        Recorder.waited.append(timeout_s)
 
 
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> type[Recorder]:
     monkeypatch.setattr("evolve.tracking.MlflowTracker", Recorder)
-    Recorder.trouble, Recorder.told = None, []
+    Recorder.trouble, Recorder.told, Recorder.waited = None, [], []
     return Recorder
 
 
@@ -53,3 +54,12 @@ def test_a_move_that_was_missed_is_made_up_for_when_the_tracker_is_back(
     recorder.trouble = None
     trackers.catch_up(home)
     assert recorder.told == [("tiny", finished.summary["champion"])] * 2
+
+
+def test_who_asks_twice_for_the_end_does_not_wait_for_mlflow(own_home: Path, recorder: type[Recorder]) -> None:
+    """A server that did not answer once kept a driver for seconds after the second Ctrl-C."""
+    with trackers.tracking(Home.open(own_home)):
+        pass
+    with pytest.raises(KeyboardInterrupt), trackers.tracking(Home.open(own_home)):
+        raise KeyboardInterrupt
+    assert recorder.waited == [30.0, 1.0]
