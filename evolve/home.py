@@ -194,11 +194,13 @@ class Home:
         return self.campaigns_root / handle
 
     def campaigns(self) -> list[str]:
-        """Returns the handles of all campaigns, the oldest first."""
+        """Returns the handles of all campaigns, the oldest first; one whose purge was begun is none any more."""
         if not self.campaigns_root.is_dir():
             return []
+        purged = {path.stem for path in self.tombstones_root.glob("*.json")}
         with _storage(self.campaigns_root):
             found = [entry for entry in self.campaigns_root.iterdir() if (entry / CONFIG_FILE).is_file()]
+            found = [entry for entry in found if entry.name not in purged]
             return [entry.name for entry in sorted(found, key=lambda e: ((e / CONFIG_FILE).stat().st_mtime_ns, e.name))]
 
     def config_of(self, handle: str) -> CampaignConfig:

@@ -1,7 +1,8 @@
 """Removes a campaign: its lineage, its folder, and the rows and blocks that nobody else holds; a tombstone stays.
 
-In this order, so that it can be repeated after a crash: the tombstone with what is to be removed, the objects, the folders
-(moved out of the way at once, then removed), the tombstone with what was removed.
+In this order, so that it can be repeated after a crash: the tombstone with what is to be removed (from then on nobody lists,
+reads or queries the campaign, whatever is left of it), the objects, the folders (moved out of the way, then removed), the
+tombstone with what was removed.
 
 Nouns: *tombstone* (what is still known of a campaign that was purged), *holding* (the objects that a campaign keeps alive).
 """
@@ -55,14 +56,15 @@ def purge(home: Home, handle: str, clock: Clock, *, is_forced: bool = False) -> 
         raise NotFound(f"no campaign {handle!r} in {home.root}; there are: {', '.join(home.campaigns()) or 'none yet'}")
     home.check_current()
     with ExitStack() as locks:
-        for name in home.campaigns():  # their drivers write objects that this one may share
+        left = [handle] if begun is not None and home.campaign_dir(handle).is_dir() else []
+        for name in (*home.campaigns(), *left):  # their drivers write objects that this one may share
             locks.enter_context(_nobody_drives(home, name))
         if begun is None:
             if not is_forced:
                 _check_needed(home, handle)
             begun = {**_facts(home, handle), "objects": sorted(_holding(home, handle)), "purged": None}
             _write(home, path, begun)
-        removed, size = _remove_objects(home, handle, begun["objects"])
+        removed, size = _remove_objects(home, begun["objects"])
         _remove_folders(home, handle)
         facts = {name: value for name, value in begun.items() if name != "objects"}
         tombstone = {**facts, "objects_removed": removed, "bytes_removed": size, "purged": clock.now()}
@@ -141,15 +143,14 @@ def _with_leaves(home: Home, block: str) -> Iterator[str]:
             yield from links_of(store.get_manifest(block))
 
 
-def _remove_objects(home: Home, handle: str, objects: list[str]) -> tuple[int, int]:
+def _remove_objects(home: Home, objects: list[str]) -> tuple[int, int]:
     """Removes what nobody else holds; returns how many objects, and their bytes."""
     held: set[str] = set()
-    own = _blocks_of(home, handle) if handle in home.campaigns() else set()
-    for other in home.campaigns():
-        held |= _holding(home, other) if other != handle else set()
+    for other in home.campaigns():  # the one that is purged is none of them: its tombstone stands
+        held |= _holding(home, other)
     heads = home.heads()
     promoted = {head.block for s in heads.stages() for name in heads.names(s) for head in heads.history(name, s)}
-    for block in (set(home.block_store().list_blocks()) - (own | set(objects))) | promoted:
+    for block in (set(home.block_store().list_blocks()) - set(objects)) | promoted:
         held |= set(_with_leaves(home, block))
     count = size = 0
     for cid in objects:

@@ -28,6 +28,7 @@ from population.lineage.segments import (
     read_manifest,
     read_table,
     segments_dir,
+    tombstone_path,
     verified_bytes,
 )
 from population.lineage.witness import WITNESS, check_witness, read_witness
@@ -82,6 +83,8 @@ def lineages_of(files: FileSystem, home: Path) -> list[str]:
     for folder, beginnings in ((home / "campaigns", ("journal-", WITNESS)), (home / "lineage", ("",))):
         for handle in files.list(folder):
             try:
+                if files.exists(tombstone_path(home, handle)):
+                    continue
                 if any(name.startswith(beginnings) for name in files.list(folder / check_handle(handle))):
                     found.add(handle)
             except (InputError, StorageError):  # a stray file is no campaign

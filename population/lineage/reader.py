@@ -30,6 +30,7 @@ from population.lineage.segments import (
     read_table,
     sealed_chunks,
     segments_dir,
+    tombstone_path,
     verified_bytes,
 )
 from population.lineage.witness import check_witness, read_witness
@@ -195,6 +196,8 @@ class LineageReader:
 
     def _has_lineage(self, handle: str) -> bool:
         check_handle(handle)
+        if self._files.exists(tombstone_path(self._home, handle)):
+            return False
         folder = journal_path(self._home, handle, 0).parent
         if self._files.exists(segments_dir(self._home, handle) / MANIFEST_NAME):
             return True

@@ -74,6 +74,11 @@ def journal_path(home: Path, handle: str, number: int) -> Path:
     return home / "campaigns" / handle / f"journal-{number}.log"
 
 
+def tombstone_path(home: Path, handle: str) -> Path:
+    """Returns where it is said that a campaign was purged: from then on its lineage counts as absent, whatever is left."""
+    return home / "tombstones" / f"{handle}.json"
+
+
 def read_manifest(files: FileSystem, home: Path, handle: str) -> Manifest:
     """Returns the manifest, an empty one where nothing was sealed yet. Raises LineageCorrupt where it is damaged."""
     path = segments_dir(home, handle) / MANIFEST
