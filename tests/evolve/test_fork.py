@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from evolve import checkpoint, pedigree, replay
 from evolve import launch as launching
-from evolve import pedigree
 from evolve.control import Interrupted
 from evolve.fork import make_origin
 from evolve.home import Home
@@ -33,11 +35,20 @@ def quick_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launching, "make_evaluator", lambda plan: InProcessEvaluator(plan.benchmark, small.MATERIALISE))
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a finished campaign; tests get copies of it."""
+    path = tmp_path_factory.mktemp("finished") / "h"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launching, "make_evaluator", lambda p: InProcessEvaluator(p.benchmark, small.MATERIALISE))
+        whole.run_in(path)
+    return path
+
+
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
+def home(finished: Path, tmp_path: Path) -> Home:
     """A home with a finished campaign."""
-    whole.run_in(tmp_path / "h")
-    return Home.open(tmp_path / "h")
+    return Home.open(shutil.copytree(finished, tmp_path / "h"))
 
 
 def _fork(home: Home, step: int | None, *overrides: str, stop_after: int | None = None) -> dict[str, Any]:
@@ -97,6 +108,46 @@ def test_a_fork_interrupted_after_any_commit_ends_with_the_same_hashes(home: Hom
         assert whole.hashes(_resume(other, "branch")) == whole.hashes(summary)
 
 
+SHORT = ("stop.generations=3",)
+KINDS = {
+    "the same kind": (),
+    "another kind": ES,
+    "asynchronous": ("strategy.kind=steady", "strategy.settings.batch=2", "strategy.settings.window=3"),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "ends"),
+    [("the same kind", (2,)), *(pytest.param(kind, (2, 3, 4), marks=pytest.mark.slow) for kind in KINDS)],
+)
+def test_a_fork_resumed_with_and_without_its_checkpoint_ends_with_the_same_hashes(
+    finished: Path, home: Home, kind: str, ends: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each state after the first: as long as founders live, while both live, and when only their children do."""
+    monkeypatch.setattr(checkpoint, "EVERY_BIRTHS", 1)
+    begun_at: list[int] = []
+    replay_of = replay.replay
+
+    def noted(plan: Any, commits: Any, state: Any = None) -> Any:
+        begun_at.append(state.step if state is not None else 0)
+        return replay_of(plan, commits, state)
+
+    monkeypatch.setattr(replay, "replay", noted)
+    hashes, used = [whole.hashes(_fork(home, 3, *SHORT, *KINDS[kind]))], []
+    for stop_after, is_kept in itertools.product(ends, (True, False)):
+        here = Home.open(shutil.copytree(finished, home.root.with_name(f"{stop_after}-{is_kept}")))
+        with pytest.raises(Interrupted):
+            _fork(here, 3, *SHORT, *KINDS[kind], stop_after=stop_after)
+        (path,) = here.campaign_dir("branch").glob("*.evck")
+        if not is_kept:
+            path.unlink()
+        begun_at.clear()
+        hashes.append(whole.hashes(_resume(here, "branch")))
+        used.append((is_kept, [step > 0 for step in begun_at]))
+    assert used == [(True, [True]), (False, [False])] * len(ends)
+    assert hashes == [hashes[0]] * (1 + 2 * len(ends))
+
+
 def test_the_pedigree_runs_across_and_every_ancestor_is_rebuilt(home: Home) -> None:
     summary = _fork(home, 3)
     with pedigree.opened(home) as book:
@@ -135,8 +186,6 @@ def test_the_same_fork_is_found_done_and_another_step_is_another_fork(home: Home
 
 
 def test_a_fork_outlives_its_origin(home: Home) -> None:
-    import shutil
-
     with pytest.raises(Interrupted):
         _fork(home, 3, stop_after=1)
     for folder in (home.campaign_dir(whole.HANDLE), home.lineage_root / whole.HANDLE):
