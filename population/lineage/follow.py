@@ -33,13 +33,16 @@ class Follower:
 
     def news(self) -> list[Commit]:
         """Returns the commits since the last call. Raises LineageCorrupt where the log is damaged."""
-        for attempt in range(_ATTEMPTS):
+        attempts, before = 0, Manifest(self._handle)
+        while True:
             try:
                 return self._look()
             except (LineageCorrupt, NotFound, FileNotFoundError):
-                if attempt == _ATTEMPTS - 1:  # until then: perhaps sealed while we read
+                now = read_manifest(self._files, self._home, self._handle)
+                attempts = attempts + 1 if now == before else 0  # another one: it was sealed, or merged, while we read
+                if attempts == _ATTEMPTS:
                     raise
-        raise AssertionError("unreachable")
+                before = now
 
     def _look(self) -> list[Commit]:
         manifest = read_manifest(self._files, self._home, self._handle)

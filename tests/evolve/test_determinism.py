@@ -43,6 +43,7 @@ def one_worker(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return whole.run_in(tmp_path_factory.mktemp("one") / "home", "run.workers=1")
 
 
+@pytest.mark.slow  # the program with two workers does so quickly, below
 def test_two_workers_give_what_one_gives(one_worker: dict[str, Any], tmp_path: Path) -> None:
     assert whole.hashes(whole.run_in(tmp_path / "h", "run.workers=2")) == whole.hashes(one_worker)
 
@@ -82,7 +83,7 @@ def test_another_seed_gives_another_population_lineage_and_champion(one_worker: 
     assert all(other[name] != one_worker[name] for name in whole.SAME)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_workers_killed_at_work_change_nothing_but_an_incident(
     one_worker: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,6 +14,7 @@ from evolve import launch as launching
 from evolve.config import load_config
 from evolve.home import Home
 from population.errors import ConfigError, Locked
+from population.lineage.writer import LineageWriter
 from tests.evolve import small, whole
 
 
@@ -144,6 +146,19 @@ def test_a_campaign_of_another_environment_is_not_gone_on_with(
         whole.run_in(unfinished.root)
 
 
+@pytest.mark.usefixtures("no_workers")
+def test_a_driver_is_refused_while_somebody_else_holds_the_log(unfinished: Home) -> None:
+    before = whole.commits_of(unfinished.root)
+    with (
+        LineageWriter(unfinished.files, unfinished.root, "digits", launching.SystemClock()),
+        pytest.raises(Locked, match=rf"process {os.getpid()}\b.*wait until it ends"),
+    ):
+        whole.run_in(unfinished.root)
+    assert whole.commits_of(unfinished.root) == before
+    assert unfinished.summary_of("digits") is None
+
+
+@pytest.mark.slow
 def test_a_second_driver_is_refused_while_the_first_one_runs(done: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     home = tmp_path / "h"
     with whole.Driver(whole.run_command(home)) as first:
@@ -157,6 +172,7 @@ def test_a_second_driver_is_refused_while_the_first_one_runs(done: tuple[Path, d
     assert whole.run_in(home)["already_done"]
 
 
+@pytest.mark.slow
 def test_two_drivers_begun_at_once_damage_nothing(done: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     home = tmp_path / "h"
     with whole.Driver(whole.run_command(home)) as first, whole.Driver(whole.run_command(home)) as second:

@@ -22,8 +22,9 @@ SELECT (SELECT count(*) FROM individuals) AS born,
 def test_every_answer_is_a_whole_number_of_committed_steps(tmp_path: Path) -> None:
     home = tmp_path / "h"
     answers: list[dict[str, int]] = []
-    with whole.Driver(whole.run_command(home, "stop.generations=25")) as driver:
+    with whole.Driver(whole.run_command(home, "stop.generations=12")) as driver:
         assert driver.wait_for(lambda: whole.num_commits(home) >= 1)
+        assert Home.open(home).state_of(whole.HANDLE) == "running"
         reader = Home.open(home).lineage_reader()
         while driver.process.poll() is None:  # to its end, so also while the journal is sealed into segments
             answers += reader.query(SQL).to_pylist()
@@ -46,7 +47,7 @@ def test_every_answer_is_a_whole_number_of_committed_steps(tmp_path: Path) -> No
         assert answer["steps"] == sum(size > 0 for size in batches[: answer["steps"] + 1])
     born = [answer["born"] for answer in answers]
     assert born == sorted(born)
-    assert len(set(born)) >= 5, "too few different moments were seen to say anything"
+    assert len(set(born)) >= 4, "too few different moments were seen to say anything"
     assert born[-1] == sum(batches)
     assert json.loads(out)["lineage"] == reader.content_hash(whole.HANDLE)
 

@@ -159,7 +159,9 @@ tracker.close(60)
 """
 
 
-@pytest.mark.parametrize("server", [[], ["http://127.0.0.1:9"]], ids=["sqlite", "dead"])
+@pytest.mark.parametrize(
+    "server", [[], pytest.param(["http://127.0.0.1:9"], marks=pytest.mark.slow)], ids=["sqlite", "dead"]
+)
 def test_mlflow_says_nothing_itself_and_leaves_nothing_in_the_working_folder(tmp_path: Path, server: list[str]) -> None:
     home, here = tmp_path / "home", tmp_path / "here"
     home.mkdir()

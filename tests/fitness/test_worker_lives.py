@@ -15,6 +15,7 @@ from tests.fitness.contract import KINDS, RAY_SLOWLY, build, plain, run
 from tests.fitness.toys import toy_graph, unit_of
 
 
+@pytest.mark.slow  # whole campaigns do so quickly: tests/evolve/test_determinism.py
 @pytest.mark.parametrize("kind", KINDS[2:])
 def test_one_worker_and_two_give_the_same_bits(kind: str, request: pytest.FixtureRequest) -> None:
     if kind == "ray":
@@ -28,7 +29,7 @@ def test_one_worker_and_two_give_the_same_bits(kind: str, request: pytest.Fixtur
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize("kind", KINDS[2:])
+@pytest.mark.parametrize("kind", [pytest.param("processes", marks=pytest.mark.slow), "ray"])
 def test_a_killed_worker_is_replaced_and_its_unit_done_again(kind: str, request: pytest.FixtureRequest) -> None:
     if kind == "ray":
         request.getfixturevalue("ray_session")
@@ -70,7 +71,7 @@ def test_a_unit_that_kills_three_workers_is_infra_failure_and_the_next_one_runs(
     evaluator.close()
 
 
-@pytest.mark.parametrize("kind", KINDS[2:])
+@pytest.mark.parametrize("kind", ["processes", RAY_SLOWLY])
 def test_workers_and_judges_are_gone_after_close(kind: str, request: pytest.FixtureRequest) -> None:
     if kind == "ray":
         request.getfixturevalue("ray_session")

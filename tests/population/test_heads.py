@@ -461,7 +461,7 @@ def test_a_failure_of_any_call_leaves_the_old_head_or_the_new_and_may_be_repeate
 
 
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.__name__)
-@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("code", [errno.EIO, pytest.param(errno.ENOSPC, marks=pytest.mark.slow)])
 def test_a_failure_of_any_system_call_is_typed_and_may_be_repeated(tmp_path, action, code):
     def prepare(home: Path) -> Callable[[], object]:
         home_before(action, LocalFiles(), home)

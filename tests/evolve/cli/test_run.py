@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from evolve.home import Home
-from tests.evolve.cli.conftest import Done, Program, command, environment, run_apart, write_config
+from tests.evolve.cli.conftest import Answer, Done, Program, command, environment, run_apart, write_config
 
 SAME = ("population", "lineage", "champion")
 PROMISED = (
@@ -27,28 +29,39 @@ def test_the_last_line_of_json_has_what_scripts_rely_on(finished: Done) -> None:
     assert 0.0 <= finished.summary["heldout"]["ultimate"]["accuracy"] <= 1.0
 
 
-def test_a_campaign_that_is_done_is_shown_not_computed_twice(own_home: Path, finished: Done) -> None:
-    answer = run_apart("run", finished.config, "--home", own_home, env=DEAD)
+@pytest.fixture(scope="module")
+def shown(finished: Done, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Answer]:
+    """A copy of the home, and what the program prints there of a campaign that was done before."""
+    home = Path(shutil.copytree(finished.home, tmp_path_factory.mktemp("shown") / "h"))
+    return home, run_apart("run", finished.config, "--home", home, env=DEAD)
+
+
+def test_a_campaign_that_is_done_is_shown_not_computed_twice(shown: tuple[Path, Answer]) -> None:
+    home, answer = shown
     assert answer.code == 0, answer.err
     assert "was done in this home before" in answer.out
     assert answer.out.count("already there") == 1
-    assert Home.open(own_home).campaigns() == ["tiny"]
+    assert Home.open(home).campaigns() == ["tiny"]
     for title in ("What was reached", "By which operators", "Where everything lies", "What to type next"):
         assert answer.out.count(title) == 1
     assert "plainly trained" in answer.out
     assert "SVC" in answer.out
 
 
-def test_the_five_commands_at_the_end_work_as_printed(own_home: Path, finished: Done, tmp_path: Path) -> None:
-    page = run_apart("run", finished.config, "--home", own_home, env=DEAD, cwd=tmp_path).out
-    commands = [line.strip() for line in page.split("What to type next")[1].splitlines() if line.strip()]
+def test_the_five_commands_at_the_end_work_as_printed(
+    shown: tuple[Path, Answer], program: Program, tmp_path: Path
+) -> None:
+    commands = [line.strip() for line in shown[1].out.split("What to type next")[1].splitlines() if line.strip()]
     assert [text.split("-m evolve ")[1].split()[0] for text in commands] == ["heads", "lineage", "query", "infer", "ui"]
-    for text in commands[:3]:
-        done = subprocess.run(
-            ["/bin/sh", "-c", text], env=environment(), capture_output=True, cwd=tmp_path, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout
+    done = subprocess.run(
+        ["/bin/sh", "-c", commands[0]], env=environment(), capture_output=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    for text in commands[1:3]:
+        answer = program(*shlex.split(text)[3:])
+        assert answer.code == 0, answer.err
+        assert answer.out
 
 
 def test_again_computes_anew_and_compares(own_home: Path, finished: Done) -> None:
@@ -59,7 +72,8 @@ def test_again_computes_anew_and_compares(own_home: Path, finished: Done) -> Non
     assert {name: summary["again"][f"{name}_same"] for name in SAME} == dict.fromkeys(SAME, True)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow  # tests/evolve/test_interruption.py does so quickly
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_ends_with_130_and_resume_gives_what_an_uninterrupted_one_gives(
     number: signal.Signals, tmp_path: Path, finished: Done
 ) -> None:
@@ -85,22 +99,6 @@ def test_an_interrupted_run_ends_with_130_and_resume_gives_what_an_uninterrupted
     assert {name: summary[name] for name in SAME} == {name: finished.summary[name] for name in SAME}
 
 
-def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
-    config = write_config(tmp_path, stop={"generations": 1000})
-    home = tmp_path / "h"
-    process = subprocess.Popen(
-        command("run", config, "--home", home), env=DEAD, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    _wait_for(process, home / "campaigns" / "tiny" / "journal-0.log", least=100)
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Traceback" not in err
-    assert Home.open(home).state_of("tiny") == "interrupted"
-
-
 def _wait_for(process: subprocess.Popen[str], path: Path, least: int) -> None:
     """Waits until a campaign has written so much."""
     deadline = time.monotonic() + 120
@@ -118,6 +116,7 @@ def test_resume_of_an_unknown_campaign_names_those_there_are(program: Program, f
     assert "there are: tiny" in answer.err
 
 
+@pytest.mark.slow  # tests/evolve/test_live_query.py does so quickly
 def test_queries_from_another_process_see_whole_steps_while_a_campaign_runs(tmp_path: Path) -> None:
     config = write_config(tmp_path, stop={"generations": 1000})
     home = tmp_path / "h"

@@ -192,6 +192,7 @@ def test_no_room_for_a_home_leaves_none(tmp_path: Path) -> None:
     untouched(tmp_path / "h")
 
 
+@pytest.mark.slow  # tests/evolve/test_life_in_a_home.py fills one up quickly
 def test_a_disk_that_fills_up_ends_the_run_and_resume_goes_on_to_the_same_result(
     tmp_path: Path, finished: Done
 ) -> None:
@@ -228,6 +229,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run([umount, str(place)], check=True)
 
 
+@pytest.mark.slow
 def test_full_disk(small_disk: Path, finished: Done) -> None:
     (small_disk / "ballast").write_bytes(b"\0" * 200_000)
     dead = environment(MLFLOW_TRACKING_URI="http://127.0.0.1:9")

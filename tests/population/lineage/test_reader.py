@@ -57,9 +57,9 @@ def test_a_reader_beside_a_writer_sees_whole_commits_in_ascending_number(tmp_pat
     assert read_manifest(LocalFiles(), tmp_path, HANDLE).journal == steps // 10
 
 
-def test_a_writer_that_is_killed_loses_nothing_that_it_acknowledged(tmp_path, scaled):
+def _kill_writers(tmp_path: Path, kills: int) -> None:
     births, acknowledged, standing, reader = 8, -1, 0, LineageReader(LocalFiles(), tmp_path)
-    for kill in range(scaled(20)):
+    for kill in range(kills):
         process = _start(tmp_path, 1_000_000, births, seal_rows=64)
         assert process.stdout is not None
         seen = "".join(process.stdout.readline() for _ in range(kill % 9))
@@ -74,11 +74,22 @@ def test_a_writer_that_is_killed_loses_nothing_that_it_acknowledged(tmp_path, sc
                 acknowledged < reader.next_step(HANDLE) <= max(acknowledged + 1, standing) + 1
             )  # one more may be unsaid
             standing = reader.next_step(HANDLE)
-    assert acknowledged > 20
+    assert acknowledged > kills
     found = list(reader.commits(HANDLE))
     assert flat(found) == flat(sample_commit(step, births) for step in range(len(found)))
     rows = reader.query("SELECT count(*) AS all_rows, count(DISTINCT individual) AS individuals FROM individuals")
     assert rows.to_pylist() == [{"all_rows": len(found) * births, "individuals": len(found) * births}]
+
+
+def test_a_writer_that_is_killed_loses_nothing_that_it_acknowledged(tmp_path, scaled, told):
+    _kill_writers(tmp_path, scaled(6))
+    told(f"{scaled(6)} writers killed, 0 acknowledged commits lost")
+
+
+@pytest.mark.slow
+def test_a_writer_that_is_killed_a_hundred_times_loses_nothing_that_it_acknowledged(tmp_path, scaled, told):
+    _kill_writers(tmp_path, scaled(100))
+    told(f"{scaled(100)} writers killed, 0 acknowledged commits lost")
 
 
 def test_a_writer_in_another_process_is_named_to_the_second_one(tmp_path):
