@@ -98,9 +98,13 @@ class PatientShelf:
 
 
 def keep_reserve(files: FileSystem, folder: Path) -> None:
-    """Takes some space for the worst moment; its bytes are such that no file system packs them. Raises StorageError."""
+    """Takes some space for the worst moment, where there is some; its bytes are such that no file system packs them.
+
+    Without it a pause for want of space may itself find no space to be recorded in: the campaign is then interrupted.
+    """
     data = blake3(b"reserve", derive_key_context="evolve 2026 reserve").digest(RESERVE_BYTES)
-    files.write_atomic(folder / RESERVE_FILE, data, mode=0o644)
+    with suppress(StorageError):
+        files.write_atomic(folder / RESERVE_FILE, data, mode=0o644)
 
 
 def release_reserve(files: FileSystem, folder: Path) -> None:

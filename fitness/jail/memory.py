@@ -12,6 +12,8 @@ import os
 import tempfile
 from collections.abc import Sequence
 
+from population.errors import EvaluatorFailed
+
 _SEAL_SEAL, _SEAL_SHRINK, _SEAL_GROW, _SEAL_FUTURE_WRITE = 1, 2, 4, 16
 _ADD_SEALS = 1033
 ALIGNMENT = 64
@@ -22,13 +24,23 @@ class Region:
 
     Args:
         is_writable: whether who is given the descriptor may map it for writing.
+
+    Raises:
+        EvaluatorFailed: the system gives no such memory.
     """
 
     def __init__(self, size: int, *, is_writable: bool) -> None:
         self.size = max(size, mmap.PAGESIZE)
         self.descriptor = _anonymous_file()
-        os.ftruncate(self.descriptor, self.size)
-        self.memory = mmap.mmap(self.descriptor, self.size)
+        try:
+            os.ftruncate(self.descriptor, self.size)
+            self.memory = mmap.mmap(self.descriptor, self.size)
+        except (OSError, ValueError) as error:
+            os.close(self.descriptor)
+            raise EvaluatorFailed(
+                f"{self.size} bytes of shared memory for judging cannot be had ({error}): free some memory, and raise "
+                "the file size limit (ulimit -f) where one is set"
+            ) from error
         seals = _SEAL_SEAL | _SEAL_SHRINK | _SEAL_GROW | (0 if is_writable else _SEAL_FUTURE_WRITE)
         with contextlib.suppress(OSError):  # a kernel or a system without seals: the other side maps what it is told to
             fcntl.fcntl(self.descriptor, _ADD_SEALS, seals)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,11 @@ def test_a_quick_examination_starts_nothing_and_makes_no_home(tmp_path: Path) ->
 
 
 def test_the_judge_is_tried_with_a_tiny_block() -> None:
-    check = doctor._judge()
-    assert check.state == "ok", check
-    assert "sandbox level" in check.found
+    judge, jail = doctor._judge()
+    assert judge.state == "ok", judge
+    assert jail.name == "jail"
+    assert re.search(r"sandbox level (full|reduced|none)", jail.found), jail
+    assert (jail.state == "ok") == ("level full" in jail.found)
 
 
 def test_a_judge_that_does_not_start_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,7 +35,7 @@ def test_a_judge_that_does_not_start_is_missing(monkeypatch: pytest.MonkeyPatch)
         raise EvaluatorFailed("no processes here")
 
     monkeypatch.setattr("evolve.heldout.look", refuse)
-    check = doctor._judge()
+    (check,) = doctor._judge()
     assert (check.state, check.found) == ("missing", "no processes here")
     assert check.remedy
 

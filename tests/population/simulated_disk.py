@@ -90,7 +90,11 @@ def _written(data: bytes, offset: int, new: bytes) -> bytes:
 
 
 class Folder:
-    """One folder: its names as the machine shows them, the durable ones, and what was done since its last sync."""
+    """One folder: its names as the machine shows them, the durable ones, and what was done since its last sync.
+
+    A sync that fails may lose names that were given to files, never those of new folders: a file system keeps these in its
+    own journal, and one that cannot write that takes no further writes, so nothing is acknowledged over the loss.
+    """
 
     def __init__(self) -> None:
         self.names: dict[str, File | Folder] = {}
@@ -107,7 +111,9 @@ class Folder:
         self.pending = []
 
     def forget(self, generator: np.random.Generator) -> None:
-        self.durable, self.pending = self.crashed(generator), []
+        self.durable = self.crashed(generator)
+        new = {name: found for name, found in self.names.items() if isinstance(found, Folder)}
+        self.pending = [lambda names: names.update(new)] if new.keys() - self.durable.keys() else []
 
     def crashed(self, generator: np.random.Generator) -> dict[str, File | Folder]:
         found = dict(self.durable)
