@@ -102,8 +102,8 @@ def children_of(pid: int) -> list[int]:
 
 
 def zygote_pid(judge: SubprocessJudge) -> int:
-    assert judge._zygote is not None
-    return judge._zygote.pid
+    assert judge._cell.running is not None
+    return judge._cell.running.pid
 
 
 def test_a_killed_zygote_is_replaced(subprocess_judge: SubprocessJudge) -> None:
@@ -201,7 +201,7 @@ def test_an_answer_of_the_wrong_size_is_output() -> None:
     assert not isinstance(answer, Failure)
     lying = type("Lying", (Tile,), {"output_shapes": lambda self, rows: [(1, 3, rows + 1)]})
     found = judge.run(lying(**{name: getattr(tile, name) for name in Tile.__dataclass_fields__}))
-    assert found == Failure(verdict.OUTPUT, "answered with something else than outputs")
+    assert found == Failure(verdict.OUTPUT, "answered with something else than was asked for")
     judge.close()
 
 
