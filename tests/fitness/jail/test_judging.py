@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import tests.plugins.forger as _registers  # noqa: F401
+from fitness import cell, verdict
 from fitness import judge as judging
-from fitness import verdict
 from fitness.evaluator import Judging
 from fitness.judge import InlineJudge, Limits, SubprocessJudge
 from fitness.judging import Judged, judge_stack
@@ -108,7 +108,7 @@ def test_a_child_that_grows_is_replaced(judge: SubprocessJudge, monkeypatch: pyt
 def test_a_tile_that_needs_more_memory_than_is_shared_gets_it(
     judge: SubprocessJudge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judging, "LEAST_REGION_BYTES", 4096)
+    monkeypatch.setattr(cell, "LEAST_REGION_BYTES", 4096)
     judge._cell.end_child()
     for num, plan in ((1, KernelPlan(1, 16)), (64, KernelPlan(64, 64)), (1, KernelPlan(1, 16))):
         plans = PlanTable((), plan)
