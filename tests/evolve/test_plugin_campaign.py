@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tests.plugins.hostile as _registers  # noqa: F401
+import tests.plugins.gentle as _registers  # noqa: F401
 from evolve.materialise import runs_plugins
 from evolve.operators import get, keys
 from fitness.inprocess import InProcessEvaluator
@@ -11,7 +11,7 @@ from population.lineage.records import Births, Commit
 from tests.evolve import small
 from tests.fitness.toys import toy_graph, unit_of
 
-PLUGINS = ["tests.plugins.hostile"]
+PLUGINS = ["tests.plugins.gentle"]
 
 
 def births_of(commits: list[Commit]) -> list[Births]:
@@ -20,9 +20,9 @@ def births_of(commits: list[Commit]) -> list[Births]:
 
 def test_every_operator_makes_the_same_bits_in_the_jail() -> None:
     graph = dict(small.values()["graph"])
-    trap = {"name": "trap", "op": "hostile", "inputs": ["head"]}
+    end = {"name": "end", "op": "gentle", "inputs": ["head"]}
     plan = small.plan_of(
-        graph={**graph, "nodes": [*graph["nodes"], trap], "outputs": {"logits": "trap"}},
+        graph={**graph, "nodes": [*graph["nodes"], end], "outputs": {"logits": "end"}},
         plugins=PLUGINS,
         strategy={"kind": "nsga2", "population": 12},
         stop={"generations": 2},
