@@ -9,6 +9,7 @@ Nouns: a *role* is what the children of a zygote are for: how they answer, and w
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import mmap
@@ -56,8 +57,7 @@ def serve(prepare: Callable[[wire.Message], Role]) -> None:
         text = str(error) if isinstance(error, CannotStart) else f"{type(error).__name__}: {error}"
         wire.send(control, wire.Message("failed", {"detail": verdict.one_line(text)}))
         return
-    gc.collect()
-    gc.freeze()
+    _shrink()
     wire.send(control, wire.Message("ready", {}))
     with contextlib.suppress(wire.Closed):
         _Zygote(control, start.fields, role).serve()
@@ -82,6 +82,14 @@ def import_named(path: str) -> Callable[..., Any]:
     if not callable(found):
         raise CannotStart(f"{path!r} must name a function, it is a {type(found).__name__}")
     return found  # type: ignore[no-any-return]
+
+
+def _shrink() -> None:
+    """Gives up what preparing left behind: a fork copies a page table entry for every page that is held."""
+    gc.collect()
+    gc.freeze()  # what is collected later would touch, and so copy, every page with an object on it
+    with contextlib.suppress(AttributeError):  # other C libraries have none
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class _Zygote:
