@@ -14,6 +14,7 @@ from evolve.operators.registry import Making
 from fitness.benchmark import Benchmark
 from fitness.evaluator import NO_PARENT, WorkUnit
 from fitness.forward import single_threaded
+from population.errors import NotFound
 from population.graph import OpGraph
 from population.stack import Stack
 
@@ -28,6 +29,14 @@ def materialise(unit: WorkUnit, read_object: ReadObject, benchmark: Benchmark | 
     """
     with single_threaded():
         return _materialise(unit, read_object, benchmark)
+
+
+def runs_plugins(unit: WorkUnit) -> bool:
+    """Returns whether an operator of the unit comes from another package; such units are made in a jail."""
+    try:
+        return any(get(key).is_plugin for key in unit.operators)
+    except NotFound:
+        return False  # nothing is run: making it fails with the same words
 
 
 def _materialise(unit: WorkUnit, read_object: ReadObject, benchmark: Benchmark | None) -> Stack:

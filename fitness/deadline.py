@@ -12,9 +12,9 @@ from fitness.judge import Limits
 
 
 def unit_timeout_s(unit: WorkUnit, limits: Limits) -> float:
-    """Returns the seconds a unit may take: every candidate hangs in its tile, then alone, and a judge starts twice.
+    """Returns the seconds a unit may take: every candidate hangs while it is made, then while it is judged; jails start twice.
 
-    Making a child has no limit of its own; it is given as long as judging it.
+    Making a child in the worker has no limit of its own; it is given as long as judging it.
     """
     num_candidates = len(unit.candidates)
-    return 2.0 * START_TIMEOUT_S + (2 * num_candidates + 1) * (limits.wall_s + CONTROL_TIMEOUT_S)
+    return 4.0 * START_TIMEOUT_S + (2 * num_candidates + 1) * (limits.wall_s + CONTROL_TIMEOUT_S)

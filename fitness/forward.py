@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 
 from fitness.plan import KernelPlan
+from fitness.verdict import WrongOutput
 from population.cbor import decode
 from population.graph import OpGraph
 from population.interpret import run_stack
@@ -26,10 +27,6 @@ from population.tiers import slice_stack
 
 Outputs = tuple[npt.NDArray[np.float32], ...]
 MAX_GRAPH_BYTES = 16 << 20
-
-
-class WrongOutput(Exception):
-    """An operation returned another shape or dtype than its graph promised."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""The evaluator without workers: the campaign's own process makes the children; they are judged inline or in a child."""
+"""The evaluator without workers: the campaign's own process makes the children; they are judged inline or in a jail.
+
+With a jailed judge, children that a plugin's code takes part in are made in a jail too.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from fitness.evaluator import UnitResult, WorkUnit
 from fitness.judge import InlineJudge, Judge
 from fitness.objects import MAX_TRIES, ObjectTable, kept_rows, missing_object
 from fitness.plan import DEFAULT_PLANS, PlanTable
-from fitness.worker import Worker, failed_result, import_materialise, import_plugins
+from fitness.worker import WorkerSettings, failed_result, make_worker
 from population.errors import EvaluatorFailed
 
 
@@ -34,9 +37,9 @@ class InProcessEvaluator:
         plugins: Sequence[str] = (),
         plans: PlanTable = DEFAULT_PLANS,
     ) -> None:
-        import_plugins(plugins)
         self._benchmark = benchmark
-        self._worker = Worker(benchmark, import_materialise(materialise), judge or InlineJudge(), plans)
+        settings = WorkerSettings(materialise, tuple(plugins), plans=plans)
+        self._worker = make_worker(settings, benchmark, judge or InlineJudge())
         self._objects: ObjectTable[bytes] = ObjectTable()
         self._queue: deque[WorkUnit] = deque()
 

@@ -7,58 +7,26 @@ verdict about a whole tile; the *zygote* is the process that forks a jailed chil
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from fitness import verdict, wire
-from fitness.forward import Outputs, Samples, Tile, WrongOutput, bytes_of, forward, single_threaded
+from fitness.cell import ANSWERS_PER_CHILD, Cell
+from fitness.forward import Outputs, Samples, Tile, bytes_of, forward, single_threaded
 from fitness.jail.memory import Region, size_of
 from fitness.jail.probe import Report, report_of
-from fitness.jail.zygote import CONTROL_TIMEOUT_S, Child, End, Zygote, ZygoteGone
-from population.errors import FormatError
+from fitness.jail.zygote import Child, Zygote, ZygoteGone
+from fitness.limits import Failure, Limits
 
-MAX_ANSWER_HEADER_BYTES = 64 << 10
+__all__ = ["Failure", "InlineJudge", "Judge", "Limits", "SubprocessJudge"]
+
+PROCESS = "fitness.judge_process"
 #: After so many tiles a child is replaced, and when it holds so much more memory than after its first.
-TILES_PER_CHILD = 256
+TILES_PER_CHILD = ANSWERS_PER_CHILD
 GROWTH_BYTES = 128 << 20
-#: Shared memory of a child is at least so large; only what is touched takes space.
-LEAST_REGION_BYTES = 8 << 20
-#: How often CPU time is looked at near its limit, and how long an answer may take once it has begun.
-CPU_STEP_S = 0.05
-ANSWER_S = 5.0
-#: A child whose connection closed is given so long to end, so that how it ended is its own doing.
-DYING_S = 2.0
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one tile may use. CPU time is the limit meant; the wall clock is generous, so that a busy machine fails nobody.
-
-    Attributes:
-        memory_bytes: address space beyond what the judge needs itself.
-    """
-
-    cpu_s: int = 60
-    wall_s: float = 180.0
-    memory_bytes: int = 2 << 30
-
-    @staticmethod
-    def of(seconds: float, memory_mib: int) -> Limits:
-        """Returns limits for so many seconds of work, three times that by the wall clock."""
-        return Limits(max(math.ceil(seconds), 1), 3.0 * seconds, memory_mib << 20)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a tile has no outputs: a cause of ``fitness.verdict`` and one line."""
-
-    cause: str
-    detail: str
 
 
 class Judge(Protocol):
@@ -102,7 +70,7 @@ class InlineJudge:
         with single_threaded():
             try:
                 return forward(tile, self._samples[tile.key])
-            except WrongOutput as error:
+            except verdict.WrongOutput as error:
                 return Failure(verdict.OUTPUT, verdict.one_line(str(error)))
             except Exception as error:  # noqa: BLE001 - the sandbox wall: whatever a candidate raises becomes its verdict
                 return Failure(*verdict.verdict_of_error(error))
@@ -127,14 +95,11 @@ class SubprocessJudge:
     def __init__(
         self, *, plugins: Sequence[str] = (), limits: Limits | None = None, without: Sequence[str] = ()
     ) -> None:
-        self._plugins = tuple(plugins)
-        self._limits = limits or Limits()
-        self._without = tuple(without)
+        self.plugins, self.limits, self.without = tuple(plugins), limits or Limits(), tuple(without)
         self._inputs: dict[bytes, Mapping[str, npt.NDArray[Any]]] = {}
-        self._zygote: Zygote | None = None
-        self._child: Child | None = None
+        start = {"plugins": list(self.plugins)}
+        self._cell = Cell(PROCESS, start, self.limits, without=self.without, prepare=self._send_all_inputs)
         self._report: Report | None = None
-        self._answered = 0
         self._first_bytes = 0
 
     @property
@@ -148,7 +113,7 @@ class SubprocessJudge:
             try:
                 self._report = self._examine()
             except ZygoteGone:
-                self._abandon()
+                self._cell.abandon()
                 self._report = self._examine()
         return self._report
 
@@ -161,145 +126,55 @@ class SubprocessJudge:
 
     def load(self, key: bytes, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
         self._inputs[key] = inputs
-        if self._zygote is None:
+        if self._cell.running is None:
             return
         try:
-            self._end_child()
-            self._send_inputs(self._zygote, key)
+            self._cell.end_child()
+            self._send_inputs(self._cell.running, key)
         except ZygoteGone:
-            self._abandon()  # the next one is given all inputs when it starts
+            self._cell.abandon()  # the next one is given all inputs when it starts
 
     def run(self, tile: Tile, *, fresh: bool = False) -> Outputs | Failure:
         try:
             return self._run(tile, fresh)
         except ZygoteGone:  # killed from outside: one new one, then it is the machine's fault
-            self._abandon()
+            self._cell.abandon()
             return self._run(tile, fresh)
 
     def close(self) -> None:
-        self._abandon()
+        self._cell.abandon()
         self._inputs.clear()
 
     def _examine(self) -> Report:
-        zygote = self._ready_zygote()
-        self._end_child()
+        zygote = self._cell.zygote()
+        self._cell.end_child()
         return report_of(zygote.call(wire.Message("probe", {})).fields)
 
     def _run(self, tile: Tile, fresh: bool) -> Outputs | Failure:
         parts, shapes = tile.parts(), tile.output_shapes(_num_rows(self._inputs[tile.key]))
-        sizes = size_of(parts), sum(4 * math.prod(shape) for shape in shapes)
-        child = self._ready_child(sizes, fresh or tile.has_plugins)
-        answer = self._ask(child, tile, parts, shapes)
-        if isinstance(answer, Failure) or tile.has_plugins or self._is_worn(child):
-            self._end_child()
-        return answer
+        num_bytes = sum(4 * math.prod(shape) for shape in shapes)
+        child = self._cell.ready(size_of(parts), num_bytes, fresh=fresh or tile.has_plugins)
+        fields = tile.to_fields(list(self._inputs).index(tile.key), child.given.fill(parts))
+        answer = self._cell.ask(child, wire.Message("tile", fields), "outputs")
+        if isinstance(answer, Failure):
+            return answer
+        if answer.fields.get("bytes") != num_bytes:
+            return self._cell.refuse()
+        outputs = _copied(child.taken, shapes)
+        if tile.has_plugins or self._is_worn(child):
+            self._cell.end_child()
+        return outputs
 
     def _is_worn(self, child: Child) -> bool:
         """Returns whether a child that answered has done its share, or holds on to memory."""
-        self._answered += 1
         held = child.private_bytes()
-        if self._answered == 1:
+        if self._cell.answered == 1:
             self._first_bytes = held
-        return self._answered >= TILES_PER_CHILD or held - self._first_bytes >= GROWTH_BYTES
+        return self._cell.answered >= TILES_PER_CHILD or held - self._first_bytes >= GROWTH_BYTES
 
-    def _abandon(self) -> None:
-        """Ends the processes and keeps the inputs for the next ones."""
-        if self._child is not None:
-            self._child.close()
-            self._child = None
-        if self._zygote is not None:
-            self._zygote.close()
-            self._zygote = None
-
-    def _ask(
-        self, child: Child, tile: Tile, parts: Sequence[memoryview], shapes: Sequence[tuple[int, ...]]
-    ) -> Outputs | Failure:
-        deadline = time.monotonic() + self._limits.wall_s
-        fields = tile.to_fields(list(self._inputs).index(tile.key), child.given.fill(parts))
-        try:
-            wire.send(child.connection, wire.Message("tile", fields), deadline)
-            answer = self._await_answer(child, deadline)
-        except wire.DeadlinePassed:
-            return self._post_mortem(timed_out=True)
-        except wire.Closed:  # one that hangs up and lives on gains no time by it
-            return self._post_mortem(timed_out=False, patience_s=min(DYING_S, max(deadline - time.monotonic(), 0.0)))
-        except FormatError as error:
-            self._end_child()
-            return Failure(verdict.OUTPUT, verdict.one_line(f"answered with something else than outputs: {error}"))
-        if answer.kind == "outputs" and answer.fields.get("bytes") == sum(4 * math.prod(shape) for shape in shapes):
-            return _copied(child.taken, shapes)
-        return self._reported_failure(answer.fields)
-
-    def _await_answer(self, child: Child, deadline: float) -> wire.Message:
-        """Returns the child's answer; CPU time is watched from here, since a child could lift a limit of its own."""
-        allowed = child.cpu_s() + self._limits.cpu_s
-        while True:
-            remaining = max(allowed - child.cpu_s(), CPU_STEP_S)
-            if wire.is_readable(child.connection, min(deadline, time.monotonic() + remaining)):
-                break
-            if time.monotonic() >= deadline or child.cpu_s() >= allowed:
-                raise wire.DeadlinePassed
-        # one that began to answer has little left to do; a flood or a trickle ends at the caps or here
-        soon = min(deadline, time.monotonic() + ANSWER_S)
-        return wire.receive(child.connection, soon, max_header_bytes=MAX_ANSWER_HEADER_BYTES, max_blob_bytes=0)
-
-    def _reported_failure(self, fields: Mapping[str, Any]) -> Failure:
-        """Returns what the child says of itself, unless it had filled its memory before."""
-        cause, detail = fields.get("cause"), fields.get("detail")
-        if cause not in (verdict.CRASH, verdict.MEMORY, verdict.OUTPUT) or not isinstance(detail, str):
-            self._end_child()
-            return Failure(verdict.OUTPUT, "answered with something else than outputs")
-        if self._end_child().used_bytes >= self._limits.memory_bytes // 2:
-            return Failure(verdict.MEMORY, verdict.MEMORY_DETAIL)
-        return Failure(cause, verdict.one_line(detail))
-
-    def _post_mortem(self, *, timed_out: bool, patience_s: float = 0.0) -> Failure:
-        end = self._end_child(patience_s)
-        if end.was_killed and not timed_out:
-            return Failure(verdict.CRASH, "closed its connection")
-        return Failure(
-            *verdict.verdict_of_death(
-                end.status,
-                timed_out=timed_out,
-                used_bytes=end.used_bytes,
-                budget_bytes=self._limits.memory_bytes,
-            )
-        )
-
-    def _end_child(self, patience_s: float = 0.0) -> End:
-        child, self._child = self._child, None
-        if child is None or self._zygote is None:
-            return End(0, 0, False)
-        return self._zygote.reap(child, patience_s)
-
-    def _ready_child(self, sizes: tuple[int, int], fresh: bool) -> Child:
-        """Returns a child whose regions hold so many bytes, in and out."""
-        child = self._child
-        if child is not None and (fresh or child.given.size < sizes[0] or child.taken.size < sizes[1]):
-            self._end_child()
-        if self._child is None:
-            zygote = self._ready_zygote()
-            given = Region(max(2 * sizes[0], LEAST_REGION_BYTES), is_writable=False)
-            taken = Region(max(2 * sizes[1], LEAST_REGION_BYTES), is_writable=True)
-            self._child = zygote.fork(given, taken)
-            self._answered = 0
-            self._await_walls(self._child)
-        return self._child
-
-    def _await_walls(self, child: Child) -> None:
-        try:
-            wire.receive(child.connection, time.monotonic() + CONTROL_TIMEOUT_S, max_blob_bytes=0)
-        except (wire.Closed, wire.DeadlinePassed, FormatError) as error:
-            raise ZygoteGone(f"a judging process died before its first tile: {error}") from error
-
-    def _ready_zygote(self) -> Zygote:
-        if self._zygote is None:
-            limits = {"memory_bytes": self._limits.memory_bytes, "cpu_s": self._limits.cpu_s * TILES_PER_CHILD}
-            start = {"plugins": list(self._plugins), "without": list(self._without), **limits}
-            self._zygote = Zygote(start)
-            for key in self._inputs:
-                self._send_inputs(self._zygote, key)
-        return self._zygote
+    def _send_all_inputs(self, zygote: Zygote) -> None:
+        for key in self._inputs:
+            self._send_inputs(zygote, key)
 
     def _send_inputs(self, zygote: Zygote, key: bytes) -> None:
         arrays = {name: np.ascontiguousarray(array) for name, array in self._inputs[key].items()}

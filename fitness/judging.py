@@ -48,7 +48,8 @@ def judge_stack(
     """Judges the rows of a stack on one split, each tier in its order; all tiers in one pass.
 
     A row that crashes, hangs, eats memory or is not finite gets its verdict; the other rows of its tile are run again, each
-    alone in a fresh judge and in a tile of the same size, which gives them the same bits.
+    alone in a fresh judge and in a tile of the same size, which gives them the same bits. Where operations of plugins are
+    in the graph every row is run so at once, since they could answer for the others of their tile.
     """
     session = _Session(stack, benchmark, judge, judging, plans)
     session.run()
@@ -110,8 +111,9 @@ class _Session:
             return
         if not self._judge.holds(self._key):
             self._judge.load(self._key, self._benchmark.inputs_of(self._judging.split))
-        for start in range(0, len(rows), self._plan.candidates):
-            self._run_tile(rows[start : start + self._plan.candidates])
+        step = 1 if has_plugins(self._stack.graph) else self._plan.candidates
+        for start in range(0, len(rows), step):
+            self._run_tile(rows[start : start + step])
 
     def _run_tile(self, rows: Sequence[int]) -> None:
         answer = self._judge.run(self._tile(rows))
@@ -138,7 +140,7 @@ class _Session:
             plan=self._plan,
             output=_output_channel(graph, self._benchmark),
             num_classes=self._benchmark.num_classes,
-            has_plugins=_has_plugins(graph),
+            has_plugins=has_plugins(graph),
         )
 
     @functools.cached_property
@@ -208,5 +210,6 @@ def _output_channel(graph: OpGraph, benchmark: Benchmark) -> str:
     return benchmark.channel_of([name for name, _ in graph.outputs])
 
 
-def _has_plugins(graph: OpGraph) -> bool:
+def has_plugins(graph: OpGraph) -> bool:
+    """Returns whether a graph holds operations of another package."""
     return any(get_operation(node.op).is_plugin for node in graph.schedule)

@@ -18,9 +18,8 @@ from fitness import verdict
 from fitness.benchmark import Benchmark
 from fitness.evaluator import UnitResult, WorkUnit
 from fitness.fingerprint import Fingerprint, fingerprint_here
-from fitness.judge import SubprocessJudge
 from fitness.objects import kept_rows, missing_object
-from fitness.worker import Worker, WorkerSettings, import_materialise, import_plugins
+from fitness.worker import Worker, WorkerSettings, make_worker
 from population.errors import EvaluatorFailed, InfrastructureError
 
 CACHE_BYTES = 256 << 20
@@ -58,10 +57,7 @@ class WorkerActor:
         differences = Fingerprint(expected).differences(here.fields)
         if differences:
             return {"differences": differences}
-        import_plugins(settings.plugins)
-        judge = SubprocessJudge(plugins=settings.plugins, limits=settings.limits)
-        data = Benchmark.from_parts(benchmark, arrays)
-        self._worker = Worker(data, import_materialise(settings.materialise), judge, settings.plans)
+        self._worker = make_worker(settings, Benchmark.from_parts(benchmark, arrays))
         return {"differences": [], "pid": os.getpid(), "level": self._worker.sandbox_level}
 
     def pulse(self) -> None:

@@ -27,6 +27,10 @@ _ALLOCATOR_WORDS = ("can't allocate memory", "bad_alloc", "out of memory", "Cann
 _SIGNAL_NAMES = {int(one): one.name for one in signal.Signals}
 
 
+class WrongOutput(Exception):
+    """Code that is judged returned something else than it promised."""
+
+
 def verdict_of_error(error: BaseException) -> tuple[str, str]:
     """Returns the verdict and one line of detail for an exception raised while judging."""
     text = one_line(f"{type(error).__name__}: {error}")

@@ -18,11 +18,15 @@ from fitness import verdict
 from fitness.benchmark import Benchmark
 from fitness.evaluator import Materialise, UnitResult, WorkUnit
 from fitness.forward import single_threaded
-from fitness.judge import Judge, Limits
-from fitness.judging import judge_stack
+from fitness.judge import Judge, Limits, SubprocessJudge
+from fitness.judging import has_plugins, judge_stack
+from fitness.making import JailedMaker
 from fitness.plan import DEFAULT_PLANS, PlanTable
 from population.errors import ConfigError, InfrastructureError
+from population.graph import OpGraph
 from population.stack import Stack
+
+RunsPlugins = Callable[[WorkUnit], bool]
 
 
 @dataclass(frozen=True)
@@ -59,15 +63,34 @@ class WorkerSettings:
         )
 
 
-class Worker:
-    """Evaluates units one after the other. Owns its judge, and closes it."""
+def has_plugin_operations(unit: WorkUnit) -> bool:
+    """Returns whether an operation of the unit's graph comes from another package."""
+    return has_plugins(OpGraph.from_value(unit.graph))
 
-    def __init__(self, benchmark: Benchmark, materialise: Materialise, judge: Judge, plans: PlanTable) -> None:
+
+class Worker:
+    """Evaluates units one after the other. Owns its judge and its maker, and closes them.
+
+    Args:
+        maker: makes the children of units for which ``runs_plugins`` is true; None: they are made in this process too.
+    """
+
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        materialise: Materialise,
+        judge: Judge,
+        plans: PlanTable,
+        *,
+        maker: JailedMaker | None = None,
+        runs_plugins: RunsPlugins = has_plugin_operations,
+    ) -> None:
         self._benchmark = benchmark
         self._materialise = materialise
         self._training = benchmark.training_only()  # nothing else is in reach of what makes children
         self._judge = judge
         self._plans = plans
+        self._maker, self._runs_plugins = maker, runs_plugins
 
     @property
     def sandbox_level(self) -> str:
@@ -103,11 +126,15 @@ class Worker:
         return replace(result, digests=digests, verdicts=verdicts, details=details, incidents=incidents), rows
 
     def close(self) -> None:
-        """Ends the judge; closing twice changes nothing."""
+        """Ends judge and maker; closing twice changes nothing."""
         self._judge.close()
+        if self._maker is not None:
+            self._maker.close()
 
     def _make(self, unit: WorkUnit, read_object: Callable[[bytes], bytes]) -> tuple[Stack | None, dict[int, str]]:
         """Returns the children that could be made, in order, and why the others could not, by candidate."""
+        if self._maker is not None and self._runs_plugins(unit):
+            return self._make_in_jail(self._maker, unit, read_object)
         whole = self._try_to_make(unit, read_object)
         if isinstance(whole, Stack):
             return whole, {}
@@ -118,6 +145,19 @@ class Worker:
                 stacks.append(single)
             else:
                 failures[row] = single
+        return (Stack.concat(stacks) if stacks else None), failures
+
+    def _make_in_jail(
+        self, maker: JailedMaker, unit: WorkUnit, read_object: Callable[[bytes], bytes]
+    ) -> tuple[Stack | None, dict[int, str]]:
+        """Does the same with every candidate alone in a jail."""
+        stacks, failures = [], {}
+        for row in range(len(unit.candidates)):
+            made = maker.make(unit, row, read_object)
+            if isinstance(made, Stack):
+                stacks.append(made)
+            else:
+                failures[row] = made.detail
         return (Stack.concat(stacks) if stacks else None), failures
 
     def _try_to_make(self, unit: WorkUnit, read_object: Callable[[bytes], bytes]) -> Stack | str:
@@ -158,6 +198,30 @@ def import_materialise(path: str) -> Materialise:
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"materialise must be 'module:function', got {path!r}: {error}") from error
     return cast(Materialise, found)
+
+
+def make_worker(settings: WorkerSettings, benchmark: Benchmark, judge: Judge | None = None) -> Worker:
+    """Returns a worker with a jailed judge of its own, or with this one; what plugins make is made in a jail like it.
+
+    A module of a materialise function may have a function ``runs_plugins(unit)``, which says whether its operators do.
+
+    Raises:
+        ConfigError: materialise or a plugin cannot be imported.
+    """
+    import_plugins(settings.plugins)
+    materialise = import_materialise(settings.materialise)
+    operators_do = getattr(importlib.import_module(settings.materialise.partition(":")[0]), "runs_plugins", None)
+
+    def runs_plugins(unit: WorkUnit) -> bool:
+        return has_plugin_operations(unit) or bool(operators_do is not None and operators_do(unit))
+
+    used = judge or SubprocessJudge(plugins=settings.plugins, limits=settings.limits)
+    maker = None
+    if isinstance(used, SubprocessJudge):
+        maker = JailedMaker(
+            settings.materialise, benchmark, plugins=settings.plugins, limits=used.limits, without=used.without
+        )
+    return Worker(benchmark, materialise, used, settings.plans, maker=maker, runs_plugins=runs_plugins)
 
 
 def import_plugins(names: Iterable[str]) -> None:

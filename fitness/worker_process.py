@@ -18,10 +18,9 @@ import torch
 from fitness import verdict, wire
 from fitness.benchmark import Benchmark
 from fitness.evaluator import WorkUnit
-from fitness.judge import SubprocessJudge
 from fitness.objects import kept_rows, missing_object
 from fitness.unit_codec import result_to_parts, unit_from_parts
-from fitness.worker import Worker, WorkerSettings, import_materialise, import_plugins
+from fitness.worker import Worker, WorkerSettings, make_worker
 from population.errors import InfrastructureError
 
 BEAT_S = 1.0
@@ -51,18 +50,11 @@ def _beat(connection: socket.socket, pulse: socket.socket) -> None:
     os._exit(0)
 
 
-def make_worker(start: wire.Message) -> Worker:
-    """Returns the worker of a start message: settings, and the benchmark in parts."""
-    settings = WorkerSettings.from_value(start.fields["settings"])
-    import_plugins(settings.plugins)
-    benchmark = Benchmark.from_parts(start.fields["benchmark"], [bytes(blob) for blob in start.blobs])
-    judge = SubprocessJudge(plugins=settings.plugins, limits=settings.limits)
-    return Worker(benchmark, import_materialise(settings.materialise), judge, settings.plans)
-
-
 def _start(connection: socket.socket, start: wire.Message) -> Worker | None:
     try:
-        worker = make_worker(start)
+        settings = WorkerSettings.from_value(start.fields["settings"])
+        benchmark = Benchmark.from_parts(start.fields["benchmark"], [bytes(blob) for blob in start.blobs])
+        worker = make_worker(settings, benchmark)
         level = worker.sandbox_level  # attacks the jail, so that no unit waits for that
     except Exception as error:  # noqa: BLE001 - whatever a plugin or a broken installation raises reaches the campaign
         wire.send(connection, _failure("failed", error))

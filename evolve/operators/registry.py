@@ -92,6 +92,11 @@ class Operator:
         """The name with its version, as recipes carry it."""
         return f"{self.name}@{self.version}"
 
+    @property
+    def is_plugin(self) -> bool:
+        """Whether it comes from another package."""
+        return not getattr(self.apply, "__module__", "").startswith("evolve.operators.")
+
 
 _operators: dict[str, Operator] = {}
 

@@ -4,20 +4,24 @@
     python -m experiments.jail.study --smoke
 
 Rounds alternate between the two judges on one stack of a 64-32-10 network on digits; ratios are taken round by round.
-Writes ``results.json`` beside this file.
+Writes ``results.json`` and ``plot.png`` beside this file.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import time
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import torch
 
+from experiments.record import write_record
 from fitness.datasets import digits
 from fitness.evaluator import Judging
 from fitness.judge import InlineJudge, Judge, SubprocessJudge
@@ -65,6 +69,7 @@ def compare(num_rows: int, rounds: int, judges: tuple[Judge, Judge]) -> dict[str
         "inline_per_s": num_rows / inline,
         "jailed_per_s": num_rows / jailed,
         "ratio": ratio,
+        "ratios": sorted(one / other for one, other in pairs),
     }
 
 
@@ -72,9 +77,9 @@ def ready_times(judge: SubprocessJudge, rounds: int) -> list[float]:
     """Returns the milliseconds from asking the zygote for a child until its walls stand, sorted."""
     found = []
     for _ in range(rounds):
-        judge._end_child()
+        judge._cell.end_child()
         began = time.perf_counter()
-        judge._ready_child((1, 1), False)
+        judge._cell.ready(1, 1)
         found.append(1000 * (time.perf_counter() - began))
     return sorted(found)
 
@@ -92,11 +97,33 @@ def main() -> None:
         ready = ready_times(jailed, 5 if smoke else 100)
     finally:
         jailed.close()
-    ready_ms = {"median": statistics.median(ready), "p99": ready[-1 - len(ready) // 100]}
-    record = {"level": level, "cost": cost, "ready_ms": ready_ms}
-    print(json.dumps(record, indent=1))
+    ready_ms = {"median": statistics.median(ready), "least": ready[0], "p99": ready[-1 - len(ready) // 100]}
+    results = {"level": level, "cost": cost, "ready_ms": ready_ms, "ready_all_ms": ready}
+    print(json.dumps({"level": level, "ratios": [each["ratio"] for each in cost], "ready_ms": ready_ms}, indent=1))
     if not smoke:
-        (HERE / "results.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        load = os.getloadavg()[0]
+        write_record(HERE / "results.json", {"rounds": rounds, "load_at_the_end": load}, results)
+        plot(results, HERE / "plot.png")
+
+
+def plot(results: dict[str, Any], path: Path) -> None:
+    """Draws the rounds' ratios and the times to a ready child, each as a distribution."""
+    mpl.use("agg")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for each in results["cost"]:
+        ranks = [(rank + 0.5) / len(each["ratios"]) for rank in range(len(each["ratios"]))]
+        left.plot(each["ratios"], ranks, drawstyle="steps", label=f"P = {each['population']:,}")
+    left.axvline(0.9, color="grey", linewidth=0.8)
+    left.set_xlabel("throughput in the jail / outside, by round")
+    left.set_ylabel("share of rounds")
+    left.legend()
+    ready = results["ready_all_ms"]
+    right.plot(ready, [(rank + 0.5) / len(ready) for rank in range(len(ready))], drawstyle="steps")
+    right.axvline(20, color="grey", linewidth=0.8)
+    right.set_xlabel("milliseconds until a child's walls stand")
+    right.set_xlim(left=0)
+    right.set_ylabel("share of forks")
+    figure.savefig(path, dpi=120)
 
 
 if __name__ == "__main__":

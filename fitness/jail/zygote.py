@@ -78,17 +78,17 @@ class Zygote:
     """Starts a zygote and asks it. One thread at a time.
 
     Args:
-        start: what it is told at its start; see ``fitness.judge_process``.
+        start, blobs: what it is told at its start; see ``fitness.zygote_service``. process: the module that it runs.
 
     Raises:
         EvaluatorFailed: it cannot start, and why.
     """
 
-    def __init__(self, start: Mapping[str, Any], blobs: Sequence[bytes] = ()) -> None:
+    def __init__(self, start: Mapping[str, Any], blobs: Sequence[bytes] = (), process: str = PROCESS) -> None:
         ours, theirs = socket.socketpair()
         self._control = ours
         with theirs:
-            command = [sys.executable, "-P", "-m", PROCESS, str(theirs.fileno())]
+            command = [sys.executable, "-P", "-m", process, str(theirs.fileno())]
             self._process = start_process(command, theirs.fileno())
         try:
             answer = self.call(wire.Message("start", start, blobs), timeout_s=START_TIMEOUT_S)
@@ -97,7 +97,7 @@ class Zygote:
             raise
         if answer.kind != "ready":
             self.close()
-            raise EvaluatorFailed(f"the judge process cannot start: {answer.fields.get('detail', 'no reason given')}")
+            raise EvaluatorFailed(f"the jailed process cannot start: {answer.fields.get('detail', 'no reason given')}")
 
     @property
     def pid(self) -> int:

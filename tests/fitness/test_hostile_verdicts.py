@@ -152,7 +152,6 @@ def test_a_neighbours_answers_are_nowhere_in_reach(makes: Callable[[], Judge]) -
     assert found.verdicts == [verdict.CRASH if isinstance(judge, InlineJudge) else verdict.OK], found.details
 
 
-@pytest.mark.xfail(reason="an operation is given all rows of a tile at once, and its answer is believed", strict=True)
 def test_an_operation_cannot_spoil_the_other_rows_of_its_tile(judge: SubprocessJudge) -> None:
     alone = judged(candidates(["", "", ""], 1), InlineJudge())
     found = judged(candidates(["spoil_neighbours", "", "", ""]), judge)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
+import torch
 
 from fitness import verdict, wire
 from fitness.evaluator import Judging
@@ -102,8 +103,8 @@ def children_of(pid: int) -> list[int]:
 
 
 def zygote_pid(judge: SubprocessJudge) -> int:
-    assert judge._zygote is not None
-    return judge._zygote.pid
+    assert judge._cell.running is not None
+    return judge._cell.running.pid
 
 
 def test_a_killed_zygote_is_replaced(subprocess_judge: SubprocessJudge) -> None:
@@ -201,8 +202,27 @@ def test_an_answer_of_the_wrong_size_is_output() -> None:
     assert not isinstance(answer, Failure)
     lying = type("Lying", (Tile,), {"output_shapes": lambda self, rows: [(1, 3, rows + 1)]})
     found = judge.run(lying(**{name: getattr(tile, name) for name in Tile.__dataclass_fields__}))
-    assert found == Failure(verdict.OUTPUT, "answered with something else than outputs")
+    assert found == Failure(verdict.OUTPUT, "answered with something else than was asked for")
     judge.close()
+
+
+def test_a_tile_of_ours_that_fails_is_split_and_its_innocent_rows_keep_their_bits() -> None:
+    """Kernels of ours may crash too; tiles with plugins hold one row, so that no other test comes this way."""
+    stack = make_stack(toy_graph(), range(4))
+    guilty = stack.tensors["out.bias"][2]
+
+    class Fragile(InlineJudge):
+        def run(self, tile: Tile, *, fresh: bool = False) -> object:  # type: ignore[override]
+            if any(torch.equal(bias, guilty) for bias in tile.rows.tensors["out.bias"]):
+                return Failure(verdict.CRASH, "a kernel broke")
+            return super().run(tile, fresh=fresh)
+
+    found = judge_stack(stack, toy_benchmark(), Fragile(), JUDGING)  # type: ignore[arg-type]
+    alone = judge_stack(stack, toy_benchmark(), InlineJudge(), JUDGING)
+    assert found.verdicts == ["ok", "ok", "crash", "ok"]
+    assert found.incidents == [{"kind": "tile_failed", "cause": "crash", "candidates": 4}]
+    innocent = [0, 1, 3]
+    assert found.scores[innocent].tobytes() == alone.scores[innocent].tobytes()
 
 
 def test_outputs_do_not_depend_on_the_sample_tile() -> None:

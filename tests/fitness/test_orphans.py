@@ -47,9 +47,9 @@ def kill_judges(count: int, zygotes: int, killed: Counter[int]) -> None:
     judged(candidates([""]), judge)
     try:
         while killed[0] < zygotes or killed[1] < count:
-            assert judge._zygote is not None
+            assert judge._cell.running is not None
             depth = 0 if killed[0] < zygotes else 1
-            with killed_meanwhile(judge._zygote.pid, depth, float(generator.uniform(0.0, 0.2)), killed):
+            with killed_meanwhile(judge._cell.running.pid, depth, float(generator.uniform(0.0, 0.2)), killed):
                 judged(stack.gather([int(row) for row in generator.integers(0, 8, size=2)]), judge)
         after = judged(candidates(["", ""]), judge)
         assert [bits_of(after, row) for row in range(2)] == [bits_of(expected, row) for row in range(2)]

@@ -1,11 +1,14 @@
 """A materialise function for tests: children are parents plus noise of their seed; settings set what a graph's test
-operation does; operator "explode@1" raises, "count@1" reads an input object, "dead@1" ends its worker."""
+operation does; operator "explode@1" raises, "count@1" reads an input object, "dead@1" ends its worker, and others do what
+``_misbehave`` says."""
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -24,6 +27,25 @@ def materialise(unit: WorkUnit, read_object: Callable[[bytes], bytes], benchmark
     return Stack.concat([_child(unit, graph, parents, row, read_object) for row in range(len(unit.candidates))])
 
 
+def _misbehave(operator: str) -> None:
+    if operator == "hang@1":
+        time.sleep(3600)
+    elif operator == "spin@1":
+        while True:
+            pass
+    elif operator == "eat@1":
+        held = []
+        while True:
+            held.append(torch.ones(1 << 22))
+    elif operator == "crash@1":
+        ctypes.string_at(1)
+    elif operator == "leave@1":
+        os._exit(3)
+    elif operator == "read@1":
+        with open("/proc/self/environ", "rb") as file:
+            file.read()
+
+
 def _child(
     unit: WorkUnit, graph: OpGraph, parents: Stack | None, row: int, read_object: Callable[[bytes], bytes]
 ) -> Stack:
@@ -34,6 +56,7 @@ def _child(
         raise ArithmeticError("boom")
     if operator == "dead@1":
         os.kill(os.getpid(), signal.SIGKILL)
+    _misbehave(operator)
     parent = int(candidate["parents"][0])
     widths = {**graph.symbols, **settings.get("widths", {})}
     base = Stack.zeros(graph, 1, [widths]) if parent == NO_PARENT or parents is None else parents.gather([parent])

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import tests.plugins.forger as _registers  # noqa: F401
+from fitness import cell, verdict
 from fitness import judge as judging
-from fitness import verdict
 from fitness.evaluator import Judging
 from fitness.judge import InlineJudge, Limits, SubprocessJudge
 from fitness.judging import Judged, judge_stack
@@ -65,51 +65,51 @@ def judged(stack: Stack, judge: SubprocessJudge | InlineJudge, plans: PlanTable 
 
 
 def child_pid(judge: SubprocessJudge) -> int:
-    assert judge._child is not None
-    return judge._child.pid
+    assert judge._cell.child is not None
+    return judge._cell.child.pid
 
 
 @pytest.mark.parametrize("trick", TRICKS)
 def test_a_forged_answer_is_a_verdict_and_the_zygote_lives_on(judge: SubprocessJudge, trick: int) -> None:
     judged(toy_stack(1), judge)
-    assert judge._zygote is not None
-    zygote = judge._zygote.pid
+    assert judge._cell.running is not None
+    zygote = judge._cell.running.pid
     found = judged(forger_stack([0, trick]), judge)
     assert found.verdicts[0] == verdict.OK
     assert found.verdicts[1] in TRICKS[trick]
     expected = judged(forger_stack([0]), InlineJudge())
     assert found.scores[0].tobytes() == expected.scores[0].tobytes()
-    assert judge._zygote.pid == zygote
+    assert judge._cell.running.pid == zygote
     again = judged(toy_stack(5), judge)
     assert again.scores.tobytes() == judged(toy_stack(5), InlineJudge()).scores.tobytes()
 
 
 def test_a_child_is_replaced_after_its_share_of_tiles(judge: SubprocessJudge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judging, "TILES_PER_CHILD", 3)
-    judge._end_child()
+    judge._cell.end_child()
     pids = []
     for _ in range(5):
         judged(toy_stack(1), judge)
-        pids.append(judge._child.pid if judge._child else 0)
+        pids.append(judge._cell.child.pid if judge._cell.child else 0)
     assert pids[0] == pids[1] != 0
     assert pids[2] == 0, "the third tile was its last"
     assert pids[3] == pids[4] not in pids[:3]
 
 
 def test_a_child_that_grows_is_replaced(judge: SubprocessJudge, monkeypatch: pytest.MonkeyPatch) -> None:
-    judge._end_child()
+    judge._cell.end_child()
     judged(toy_stack(1), judge)
-    assert judge._child is not None
+    assert judge._cell.child is not None
     monkeypatch.setattr(judging, "GROWTH_BYTES", -1 << 40)
     judged(toy_stack(1), judge)
-    assert judge._child is None
+    assert judge._cell.child is None
 
 
 def test_a_tile_that_needs_more_memory_than_is_shared_gets_it(
     judge: SubprocessJudge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judging, "LEAST_REGION_BYTES", 4096)
-    judge._end_child()
+    monkeypatch.setattr(cell, "LEAST_REGION_BYTES", 4096)
+    judge._cell.end_child()
     for num, plan in ((1, KernelPlan(1, 16)), (64, KernelPlan(64, 64)), (1, KernelPlan(1, 16))):
         plans = PlanTable((), plan)
         found = judged(toy_stack(num), judge, plans)
@@ -143,14 +143,14 @@ def kill_again_and_again(count: int) -> int:
     seen: set[int] = set()
     for number in range(count):
         assert judged(toy_stack(2), judge).scores.tobytes() == expected
-        assert judge._zygote is not None
-        victims = {child_pid(judge), judge._zygote.pid}
+        assert judge._cell.running is not None
+        victims = {child_pid(judge), judge._cell.running.pid}
         seen |= victims
-        os.kill(judge._zygote.pid if number % 5 == 4 else child_pid(judge), signal.SIGKILL)
+        os.kill(judge._cell.running.pid if number % 5 == 4 else child_pid(judge), signal.SIGKILL)
         if number % 5 == 4:
-            judge._zygote._process.wait()
+            judge._cell.running._process.wait()
         else:
-            judge._end_child()
+            judge._cell.end_child()
     judge.close()
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline and not all(map(_is_gone, seen)):

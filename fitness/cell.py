@@ -1,0 +1,182 @@
+"""A cell: a jailed process that answers, with limits on time and memory; replaced when it fails, by a fork of its zygote.
+
+What is asked lies in memory that the process can only read, what it answers in memory of a fixed size that the caller
+checks. Judges, makers of children, scorers and environments are cells of different programs.
+
+Nouns: *cell*, *child* (the process in it), *zygote* (the process that forks a child in milliseconds).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from fitness import verdict, wire
+from fitness.jail.memory import Region, size_of
+from fitness.jail.zygote import CONTROL_TIMEOUT_S, Child, End, Zygote, ZygoteGone
+from fitness.limits import Failure, Limits
+from population.errors import FormatError
+
+MAX_ANSWER_HEADER_BYTES = 64 << 10
+#: After so many answers a child is replaced.
+ANSWERS_PER_CHILD = 256
+#: Shared memory of a child is at least so large; only what is touched takes space.
+LEAST_REGION_BYTES = 8 << 20
+#: How often CPU time is looked at near its limit, and how long an answer may take once it has begun.
+CPU_STEP_S = 0.05
+ANSWER_S = 5.0
+#: A child whose connection closed is given so long to end, so that how it ended is its own doing.
+DYING_S = 2.0
+_NO_ANSWER = "answered with something else than was asked for"
+
+
+class Cell:
+    """One jailed child at a time. One thread at a time; whoever starts it closes it.
+
+    Args:
+        process: the module that the zygote runs. start, blobs: what it is told at its start.
+        without: layers of the jail not to put up, as on a machine that lacks them.
+        prepare: called with every new zygote before it forks.
+    """
+
+    def __init__(
+        self,
+        process: str,
+        start: Mapping[str, Any],
+        limits: Limits,
+        *,
+        blobs: Sequence[bytes] = (),
+        without: Sequence[str] = (),
+        prepare: Callable[[Zygote], None] = lambda zygote: None,
+    ) -> None:
+        walls = {"memory_bytes": limits.memory_bytes, "cpu_s": limits.cpu_s * ANSWERS_PER_CHILD}
+        self._process, self._blobs = process, tuple(blobs)
+        self._start = {**start, "without": list(without), **walls}
+        self._limits, self._prepare = limits, prepare
+        self.running: Zygote | None = None
+        self.child: Child | None = None
+        self.answered = 0
+
+    def zygote(self) -> Zygote:
+        """Returns the zygote, started if need be. Raises: EvaluatorFailed."""
+        if self.running is None:
+            self.running = Zygote(self._start, self._blobs, self._process)
+            self._prepare(self.running)
+        return self.running
+
+    def ready(self, given_bytes: int, taken_bytes: int, *, fresh: bool = False) -> Child:
+        """Returns a child whose regions hold so many bytes, in and out; ``fresh``: one that has answered nothing.
+
+        Raises:
+            EvaluatorFailed: none can be had.
+        """
+        child = self.child
+        if child is not None and (fresh or child.given.size < given_bytes or child.taken.size < taken_bytes):
+            self.end_child()
+        if self.child is None:
+            zygote = self.zygote()
+            given = Region(max(2 * given_bytes, LEAST_REGION_BYTES), is_writable=False)
+            taken = Region(max(2 * taken_bytes, LEAST_REGION_BYTES), is_writable=True)
+            self.child = zygote.fork(given, taken)
+            self.answered = 0
+            _await_walls(self.child)
+        return self.child
+
+    def ask(self, child: Child, message: wire.Message, wanted: str) -> wire.Message | Failure:
+        """Returns the child's answer, a message called ``wanted``; after a failure the child is gone.
+
+        Raises:
+            ZygoteGone: the zygote died: nothing the child did.
+        """
+        deadline = time.monotonic() + self._limits.wall_s
+        try:
+            wire.send(child.connection, message, deadline)
+            answer = self._await_answer(child, deadline)
+        except wire.DeadlinePassed:
+            return self._post_mortem(timed_out=True)
+        except wire.Closed:  # one that hangs up and lives on gains no time by it
+            return self._post_mortem(timed_out=False, patience_s=min(DYING_S, max(deadline - time.monotonic(), 0.0)))
+        except FormatError as error:
+            return self.refuse(f"{_NO_ANSWER}: {error}")
+        if answer.kind == wanted:
+            self.answered += 1
+            return answer
+        return self._reported_failure(answer.fields)
+
+    def ask_once(
+        self, kind: str, fields: Mapping[str, Any], parts: Sequence[bytes | memoryview], taken_bytes: int, wanted: str
+    ) -> wire.Message | Failure:
+        """Asks a child that has answered at most ``ANSWERS_PER_CHILD`` times, with parts in memory: ``fields["offsets"]``.
+
+        A zygote that was killed from outside is replaced once. Raises: EvaluatorFailed.
+        """
+        for is_last in (False, True):
+            try:
+                child = self.ready(size_of(parts), taken_bytes, fresh=self.answered >= ANSWERS_PER_CHILD)
+                given = {**fields, "offsets": child.given.fill(parts)}
+                return self.ask(child, wire.Message(kind, given), wanted)
+            except ZygoteGone:
+                self.abandon()
+                if is_last:
+                    raise
+        raise AssertionError("one of two tries returns or raises")
+
+    def refuse(self, detail: str = _NO_ANSWER, cause: str = verdict.OUTPUT) -> Failure:
+        """Ends a child whose answer is not believed; returns the verdict."""
+        self.end_child()
+        return Failure(cause, verdict.one_line(detail))
+
+    def end_child(self, patience_s: float = 0.0) -> End:
+        """Ends the child, if there is one, and what it started; returns how it ended. Raises: ZygoteGone."""
+        child, self.child = self.child, None
+        if child is None or self.running is None:
+            return End(0, 0, False)
+        return self.running.reap(child, patience_s)
+
+    def abandon(self) -> None:
+        """Ends the processes; the next question starts new ones."""
+        if self.child is not None:
+            self.child.close()
+            self.child = None
+        if self.running is not None:
+            self.running.close()
+            self.running = None
+
+    def _await_answer(self, child: Child, deadline: float) -> wire.Message:
+        """Returns the child's answer; CPU time is watched from here, since a child could lift a limit of its own."""
+        allowed = child.cpu_s() + self._limits.cpu_s
+        while True:
+            remaining = max(allowed - child.cpu_s(), CPU_STEP_S)
+            if wire.is_readable(child.connection, min(deadline, time.monotonic() + remaining)):
+                break
+            if time.monotonic() >= deadline or child.cpu_s() >= allowed:
+                raise wire.DeadlinePassed
+        # one that began to answer has little left to do; a flood or a trickle ends at the caps or here
+        soon = min(deadline, time.monotonic() + ANSWER_S)
+        return wire.receive(child.connection, soon, max_header_bytes=MAX_ANSWER_HEADER_BYTES, max_blob_bytes=0)
+
+    def _reported_failure(self, fields: Mapping[str, Any]) -> Failure:
+        """Returns what the child says of itself, unless it had filled its memory before."""
+        cause, detail = fields.get("cause"), fields.get("detail")
+        if cause not in (verdict.CRASH, verdict.MEMORY, verdict.OUTPUT) or not isinstance(detail, str):
+            return self.refuse()
+        if self.end_child().used_bytes >= self._limits.memory_bytes // 2:
+            return Failure(verdict.MEMORY, verdict.MEMORY_DETAIL)
+        return Failure(cause, verdict.one_line(detail))
+
+    def _post_mortem(self, *, timed_out: bool, patience_s: float = 0.0) -> Failure:
+        end = self.end_child(patience_s)
+        if end.was_killed and not timed_out:
+            return Failure(verdict.CRASH, "closed its connection")
+        found = verdict.verdict_of_death(
+            end.status, timed_out=timed_out, used_bytes=end.used_bytes, budget_bytes=self._limits.memory_bytes
+        )
+        return Failure(*found)
+
+
+def _await_walls(child: Child) -> None:
+    try:
+        wire.receive(child.connection, time.monotonic() + CONTROL_TIMEOUT_S, max_blob_bytes=0)
+    except (wire.Closed, wire.DeadlinePassed, FormatError) as error:
+        raise ZygoteGone(f"a jailed process died before its first answer: {error}") from error

@@ -1,0 +1,54 @@
+"""The zygote of makers: it holds the training rows; each child makes one candidate's row. Run as ``python -m``."""
+
+from __future__ import annotations
+
+import mmap
+
+import torch
+from blake3 import blake3
+
+from fitness import wire
+from fitness.benchmark import Benchmark
+from fitness.evaluator import Materialise
+from fitness.forward import single_threaded
+from fitness.jail.warm import warm
+from fitness.unit_codec import unit_from_parts
+from fitness.verdict import WrongOutput
+from fitness.zygote_service import Role, import_all, import_named, serve
+from population.rows import encode_row
+
+
+def prepare(start: wire.Message) -> Role:
+    """Returns the role of makers; plugins and the function that makes are imported here."""
+    torch.set_num_threads(1)
+    import_all(start.fields["plugins"])
+    materialise: Materialise = import_named(start.fields["materialise"])
+    training = Benchmark.from_parts(start.fields["benchmark"], [bytes(blob) for blob in start.blobs])
+    warm()
+
+    def answer(message: wire.Message, given: mmap.mmap, taken: mmap.mmap) -> wire.Message:
+        return _make(message, materialise, training, given, taken)
+
+    return Role(answer)
+
+
+def _make(
+    message: wire.Message, materialise: Materialise, training: Benchmark, given: mmap.mmap, taken: mmap.mmap
+) -> wire.Message:
+    fields = message.fields
+    parts = [given[start : start + size] for start, size in zip(fields["offsets"], fields["sizes"], strict=True)]
+    unit = unit_from_parts(fields["unit"], parts[:1])
+    objects = dict(zip(fields["objects"], parts[1:], strict=True))
+    with single_threaded():
+        stack = materialise(unit, objects.__getitem__, training)
+    if stack.num_rows != 1:
+        raise WrongOutput(f"materialise made {stack.num_rows} rows for 1 candidate")
+    data = encode_row(stack, 0)
+    if len(data) > len(taken):
+        raise WrongOutput(f"a row of {len(data)} bytes is too large")
+    taken[: len(data)] = data
+    return wire.Message("row", {"bytes": len(data), "digest": blake3(data).digest()})
+
+
+if __name__ == "__main__":
+    serve(prepare)
