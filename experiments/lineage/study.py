@@ -30,8 +30,9 @@ from population.lineage import LineageReader, LineageWriter, QueryLimits
 from population.lineage.views import open_connection
 
 HERE = Path(__file__).parent
-#: Generations in a row that are written with, then without, a reader beside.
-WINDOW = 32
+#: Generations in a row that are written with, then without, a reader beside; a journal is sealed every 64, as often in the
+#: ones as in the others.
+WINDOW = 21
 #: How often a question is asked.
 TIMES = 5
 ANCESTORS = """WITH RECURSIVE pedigree(id) AS (SELECT '{}' UNION SELECT parent FROM parents JOIN pedigree ON child = id)
