@@ -56,13 +56,13 @@ def main() -> None:
 def _answer(value: dict[str, Any], sink: int) -> None:
     from population.files import LocalFiles
     from population.lineage import LineageReader, QueryLimits
-    from population.lineage.query import batches_of, is_recursive, told_in_words
+    from population.lineage.query import batches_of, told_in_words
     from population.lineage.views import open_connection
 
     limits = QueryLimits(**value["limits"])
     reader = LineageReader(LocalFiles(), Path(value["home"]))
     with told_in_words(limits):
-        connection = open_connection(reader, limits, is_recursive=is_recursive(value["sql"]))
+        connection = open_connection(reader, limits, asked=value["sql"])
     walls = _go_inside(Path(value["home"]), limits, sink)
     _send(sink, READY, json.dumps(walls).encode())
     with told_in_words(limits):

@@ -6,6 +6,7 @@ archive. Nouns: *recipe*, and *settings* (an operator's resolved hyperparameters
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -82,6 +83,7 @@ def canonical_settings(settings: Mapping[str, Any]) -> str:
     return json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+@functools.lru_cache(maxsize=1 << 13)
 def individual_id(campaign_key: bytes, event: int) -> str:
     """Returns the id of one birth in one campaign: 32 hex characters of BLAKE3(campaign key, event number)."""
     return blake3(campaign_key + event.to_bytes(8, "little"), derive_key_context="evolve 2026 individual id").hexdigest(

@@ -124,7 +124,8 @@ def best_first(fitness: Fitness, order: Sequence[int] | None = None) -> list[int
     """Returns row positions sorted by objectives in order, best first; rows with NaN come last; ties keep their order."""
     values = _finite(fitness)
     keys = [-values[:, column] for column in reversed(range(values.shape[1]))]
-    sorted_rows = np.lexsort(keys)
-    wanted = range(len(values)) if order is None else order
-    allowed = set(wanted)
-    return [int(row) for row in sorted_rows if int(row) in allowed]
+    rows: list[int] = np.lexsort(keys).tolist()
+    if order is None:
+        return rows
+    allowed = set(order)
+    return [row for row in rows if row in allowed]

@@ -147,6 +147,7 @@ def _forget(plan: Plan, state: State, batch: Batch, result: BatchResult) -> Stat
     members = plan.strategy.members(state.strategy)
     needed = set(members) | {parent for asked in state.asked for p in asked.batch.proposals for parent in p.parents}
     needed |= {state.champion} if state.champion is not None else set()
+    born = batch.events
     alive = needed | {event for asked in state.asked for event in asked.batch.events}
     met = {recipe: event for recipe, event in state.met.items() if needed.issuperset(recipe.parents)}
     referable = needed | set(met.values())
@@ -156,7 +157,7 @@ def _forget(plan: Plan, state: State, batch: Batch, result: BatchResult) -> Stat
         widths={event: widths for event, widths in state.widths.items() if event in alive},
         entropies={event: found for event, found in state.entropies.items() if event in needed},
         met=met,
-        kin={event: kin for event, kin in state.kin.items() if event in needed or event not in batch.events},
+        kin={event: kin for event, kin in state.kin.items() if event in needed or event not in born},
         judged={event: _own(entry, result) for event, entry in state.judged.items() if event in referable},
     )
 

@@ -50,7 +50,8 @@ def query(
     """Ask the lineage in SQL.
 
     Views: campaigns, generations, individuals, parents, recipes, scores, skills, tiers, quarantine, promotions, blocks,
-    lifecycle, executions, exits, families, usage, incidents. A table shows short ids and at most 100 rows; the other
+    lifecycle, executions, exits, families, usage, incidents; ancestors('ID') and descendants('ID') are everyone an
+    individual descends from, and who descends from it. A table shows short ids and at most 100 rows; the other
     formats give everything in full, the second of two equal column names as NAME_2. Only reads; works while campaigns
     run, on a whole number of their steps. The SQL runs in a process of its own that can read the lineage and nothing
     else: it may come from anyone.
@@ -60,6 +61,7 @@ def query(
       evolve query "SELECT operator, count(*) AS births FROM individuals GROUP BY 1 ORDER BY 2 DESC"
       evolve query "SELECT individual, value FROM scores WHERE objective = 'accuracy' AND split = 'validation'
                     AND tier = 'ultimate' ORDER BY value DESC LIMIT 10"
+      evolve query "SELECT operator, count(*) FROM ancestors('3f9c2a7d') JOIN individuals USING (individual) GROUP BY 1"
       evolve query "SELECT * FROM scores" --format parquet --output scores.parquet
     """
     from population.lineage.limits import QueryLimits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -49,7 +50,7 @@ def status(
     handles = opened.campaigns()
     if campaign is not None and campaign not in handles:
         raise NotFound(f"no campaign {campaign!r} in {opened.root}; there are: {', '.join(handles) or 'none yet'}")
-    found = [describe(opened, handle) for handle in handles if campaign in (None, handle)]
+    found = [describe(opened, handle, with_lineage=as_json) for handle in handles if campaign in (None, handle)]
     if as_json:
         output.show_json(found)
     elif found:
@@ -104,15 +105,18 @@ def advice(entry: dict[str, Any]) -> list[str]:
     return lines
 
 
-def describe(home: Home, handle: str) -> dict[str, Any]:
-    """Returns where a campaign stands: its summary when it is over, what its lineage says so far otherwise."""
+def describe(home: Home, handle: str, *, with_lineage: bool = True) -> dict[str, Any]:
+    """Returns where a campaign stands: its summary when it is over, what its lineage says so far otherwise.
+
+    The content hash of an unfinished one reads its whole lineage, seconds for a million individuals: only ``with_lineage``.
+    """
     state = home.state_of(handle)
     summary = home.summary_of(handle)
     if summary is not None and state != "running":
         return {**dict.fromkeys(FIELDS), **summary, "state": state}
     return {
         **dict.fromkeys(FIELDS),
-        **_so_far(home, handle),
+        **_so_far(home, handle, with_lineage),
         "campaign": handle,
         "state": state,
         "scores": {},
@@ -120,7 +124,7 @@ def describe(home: Home, handle: str) -> dict[str, Any]:
     }
 
 
-def _so_far(home: Home, handle: str) -> dict[str, Any]:
+def _so_far(home: Home, handle: str, with_lineage: bool) -> dict[str, Any]:
     from evolve.config import load_config
     from evolve.home import CONFIG_FILE
 
@@ -137,19 +141,22 @@ def _so_far(home: Home, handle: str) -> dict[str, Any]:
     if handle not in reader.handles():
         return found
     limits = {"generations": config.stop.generations, "evaluations": config.stop.evaluations}
+    generations = {row["commit_step"]: row for row in reader.rare_rows(handle, "generations")}
     last: dict[str, Any] | None = None
-    for commit in reader.commits(handle):
-        for row in commit.rows.get("generations", ()):
-            last = {**row, "generations": row["generation"]}
-        for event in commit.events:
+    for commit in reader.rare_rows(handle, "commits"):
+        row = generations.get(commit["step"])
+        last = {**row, "generations": row["generation"]} if row else last
+        for event in json.loads(commit["events"]):
             if event["event"] == "extended" and last is not None:
                 limits = {name: last[name] + event[name] if event[name] else None for name in limits}
             found["inexact"] += event["event"] == "continued_inexactly"
             found["reason"] = event.get("reason", "") if event["event"] == "marked" else found["reason"]
     if last is not None:
         found |= {"generations": last["generation"], "evaluations": last["evaluations"]}
-        found |= {"population": last["population"], "best": last["best"], "lineage": reader.content_hash(handle)}
+        found |= {"population": last["population"], "best": dict(last["best"] or ())}
         found["share"] = max((min(1.0, last[name] / limit) for name, limit in limits.items() if limit), default=None)
+        if with_lineage:
+            found["lineage"] = reader.content_hash(handle)
     return found
 
 

@@ -139,7 +139,7 @@ class Genetic:
         """Returns the events of the population, best first by the objectives in order."""
         if state.members is None:
             return ()
-        return tuple(int(state.members.event[row]) for row in best_first(state.members.fitness))
+        return tuple(state.members.event[best_first(state.members.fitness)].tolist())
 
     def generation(self, state: GeneticState) -> int:
         """Returns how many generations are complete, the first individuals counted as one."""

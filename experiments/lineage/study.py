@@ -30,30 +30,37 @@ from population.lineage import LineageReader, LineageWriter, QueryLimits
 from population.lineage.views import open_connection
 
 HERE = Path(__file__).parent
-#: Generations in a row that are written with, then without, a reader beside.
-WINDOW = 32
+#: Generations in a row that are written with, then without, a reader beside; a journal is sealed every 64, as often in the
+#: ones as in the others.
+WINDOW = 21
+#: How often a question is asked.
+TIMES = 5
 ANCESTORS = """WITH RECURSIVE pedigree(id) AS (SELECT '{}' UNION SELECT parent FROM parents JOIN pedigree ON child = id)
     SELECT count(*) FROM pedigree"""
 
 
 def measure(home: Path, generations: int) -> dict[str, Any]:
     """Returns every number of the study, from one lineage made in ``home``."""
-    found: dict[str, Any] = {"individuals": generations * campaign.GENERATION}
+    found: dict[str, Any] = {"individuals": generations * campaign.GENERATION, "load_before": os.getloadavg()[0]}
     found |= _write(home, generations)
     found |= _reopen(home, generations)
     found |= _query(home, generations + 4)
-    return found
+    return found | {"load_after": os.getloadavg()[0]}
 
 
 def _write(home: Path, generations: int) -> dict[str, Any]:
     """Writes all generations, every other window beside a reader that asks all the time."""
     alone: list[tuple[float, float]] = []
     beside: list[tuple[float, float]] = []
+    window = min(WINDOW, generations // 4)
     with LineageWriter(LocalFiles(), home, campaign.HANDLE, SystemClock()) as writer, _reader(home) as reader:
         assert reader.stdout is not None
         reader.stdout.readline()  # it has begun
+        lines = []
         for generation in range(generations):
-            is_beside = generation // WINDOW % 2 == 1
+            if generation % (2 * window) == 0 and generation:
+                lines.append(reader.stdout.readline())  # at least one answer a window
+            is_beside = generation // window % 2 == 1
             os.kill(reader.pid, signal.SIGCONT if is_beside else signal.SIGSTOP)
             commit = campaign.commit(generation)
             wall, cpu = time.perf_counter(), time.process_time()
@@ -61,8 +68,9 @@ def _write(home: Path, generations: int) -> dict[str, Any]:
             taken = (time.perf_counter() - wall, time.process_time() - cpu)
             (beside if is_beside else alone).append(taken)
         os.kill(reader.pid, signal.SIGCONT)
+        lines.append(reader.stdout.readline())
         reader.kill()
-        answers = [line.split() for line in reader.communicate()[0].splitlines()]
+        answers = [line.split() for line in (*lines, *reader.communicate()[0].splitlines())]
     counts = [tuple(map(int, answer[:3])) for answer in answers if len(answer) == 4]
     return {
         "durable_per_s": _rate(alone),
@@ -126,30 +134,35 @@ def _query(home: Path, generations: int) -> dict[str, Any]:
     """Asks in this process, on a connection that stands, and as ``evolve query`` does, in a process of its own."""
     last = generations * campaign.GENERATION - 1
     ancestors = ANCESTORS.format(campaign.individual(last))
+    function = f"SELECT count(*) FROM ancestors('{campaign.individual(last)}')"
+    everyone = len(campaign.all_ancestors(last))
     reader = LineageReader(LocalFiles(), home)
     found: dict[str, Any] = {"open_s": _best(lambda: open_connection(reader, QueryLimits()).close())}
-    connection = open_connection(reader, QueryLimits(), is_recursive=True)
+    connection = open_connection(reader, QueryLimits(), asked=f"{ancestors} {function}")
     questions = {
         "individuals": ("SELECT count(*) FROM individuals", last + 1),
         "scores": ("SELECT count(*) FROM scores", (last + 1) * len(campaign.MEASURES)),
-        "ancestors": (ancestors, len(campaign.all_ancestors(last)) + 1),
+        "ancestors": (function, everyone),
+        "recursive": (ancestors, everyone + 1),
     }
     for name, (sql, expected) in questions.items():
         assert connection.execute(sql).fetchall() == [(expected,)], name
+        began = time.process_time()
         found[f"{name}_s"] = _best(lambda sql=sql: connection.execute(sql).fetchall())  # type: ignore[misc]
+        found[f"{name}_cpu_s"] = (time.process_time() - began) / TIMES
         answer = ask(home, sql, QueryLimits())
         assert answer.error is None, answer.error
         found[f"{name}_process_s"] = answer.seconds
         found[f"{name}_process_query_s"] = answer.query_s
         found[f"{name}_process_bytes"] = answer.peak_rss_bytes
     connection.close()
-    return found | {"ancestors": questions["ancestors"][1] - 1}
+    return found | {"ancestors": everyone}
 
 
-def _best(call: Callable[[], Any], times: int = 5) -> float:
+def _best(call: Callable[[], Any]) -> float:
     """Returns the shortest of some times, which other programs on the machine disturb least."""
     taken = []
-    for _ in range(times):
+    for _ in range(TIMES):
         began = time.perf_counter()
         call()
         taken.append(time.perf_counter() - began)

@@ -18,19 +18,21 @@ import pyarrow as pa
 
 from population.errors import InputError
 from population.lineage.limits import QueryLimits, check_text
+from population.lineage.pedigree_sql import FUNCTIONS
 from population.lineage.schema import VIEW_NAMES
 from population.lineage.views import open_connection, quoted
 
 if TYPE_CHECKING:
     from population.lineage.reader import LineageReader
 
-_TABLE_FUNCTIONS = {"range", "generate_series", "unnest", "duckdb_columns", "duckdb_views", "json_each", "json_tree"}
+_TABLE_FUNCTIONS = {
+    "range", "generate_series", "unnest", "duckdb_columns", "duckdb_views", "json_each", "json_tree", *FUNCTIONS
+}  # fmt: skip
 _FORBIDDEN_SCALARS = {
     "current_setting", "getvariable", "getenv", "write_log", "json_serialize_plan", "json_execute_serialized_sql",
 }  # fmt: skip
 _SCHEMAS = {"", "main", "information_schema"}
 _DESCRIBE = re.compile(r"\s*(?:describe|desc)\s+\"?(\w+)\"?\s*;?\s*", re.IGNORECASE)
-_RECURSIVE = re.compile(r"\brecursive\b.*\bparents\b", re.IGNORECASE | re.DOTALL)
 _COMMENT = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
 _EXPLAIN = re.compile(rf"{_COMMENT}explain\b{_COMMENT}(?:analy[sz]e\b)?{_COMMENT}", re.IGNORECASE | re.DOTALL)
 _BATCH_ROWS = 16_384
@@ -40,15 +42,10 @@ def run_query(reader: LineageReader, sql: str, limits: QueryLimits | None = None
     """Returns the rows of one SELECT (or DESCRIBE, SHOW, SUMMARIZE) over the views. Raises InputError."""
     limits = limits or QueryLimits()
     check_text(sql)
-    with contextlib.closing(open_connection(reader, limits, is_recursive=is_recursive(sql))) as connection:
+    with contextlib.closing(open_connection(reader, limits, asked=sql)) as connection:
         with _deadline(connection, limits.timeout_s), told_in_words(limits):
             batches = list(batches_of(connection, sql, limits))
         return pa.Table.from_batches(batches[1:], schema=batches[0].schema)
-
-
-def is_recursive(sql: str) -> bool:
-    """Returns whether a query walks pedigrees, so that unfolding ``parents`` first pays."""
-    return _RECURSIVE.search(sql) is not None
 
 
 def batches_of(connection: Any, sql: str, limits: QueryLimits) -> Iterator[pa.RecordBatch]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from population.lineage.payload import chunk_schema
+from population.lineage.pedigree_sql import functions, is_named, is_recursive
 from population.lineage.schema import SEALED
 from population.lineage.view_sql import definitions
 
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
 _VIEWED = tuple(table for table in SEALED if table != "commits")
 
 
-def open_connection(reader: LineageReader, limits: QueryLimits | None = None, *, is_recursive: bool = False) -> Any:
+def open_connection(reader: LineageReader, limits: QueryLimits | None = None, *, asked: str = "") -> Any:
     """Returns an in-memory connection with the views of every lineage of a home; hardened where limits are given.
 
-    With ``is_recursive`` the view ``parents`` is unfolded once, since a pedigree reads it again for every generation.
+    ``asked`` is the statement it is for, where that is known: what a pedigree reads again for every generation is made once.
     """
     import duckdb
 
@@ -45,7 +46,8 @@ def open_connection(reader: LineageReader, limits: QueryLimits | None = None, *,
         )
         connection.execute("SET python_enable_replacements=false")
         paths = _load(connection, reader)
-        for statement in definitions(is_recursive=is_recursive):
+        pedigrees = functions(by_number=is_named(asked))
+        for statement in (*definitions(is_recursive=is_recursive(asked)), *pedigrees):
             connection.execute(statement)
         if limits:
             _harden(connection, limits, paths)

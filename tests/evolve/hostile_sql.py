@@ -42,6 +42,9 @@ READS = {f"{name} of a secret": f"SELECT * FROM {name}('{{secret}}')" for name i
     "in a subquery": "SELECT (SELECT content FROM read_text('{secret}') LIMIT 1)",
     "in a common table": "WITH x AS (SELECT * FROM read_text('{secret}')) SELECT * FROM x",
     "in a materialized common table": "WITH x AS MATERIALIZED (FROM read_text('{secret}')) FROM x",
+    "as whom ancestors are asked of": "FROM ancestors((SELECT content FROM read_text('{secret}')))",
+    "beside descendants": "SELECT content FROM descendants('0'), read_text('{secret}')",
+    "the numbers of a pedigree": "SELECT * FROM physical.people WHERE individual IN (FROM ancestors('0'))",
     "in a recursive common table": "WITH RECURSIVE x(a) AS (SELECT content FROM read_text('{secret}') UNION SELECT a FROM x) "
     "FROM x",
     "under the name of a view": "WITH scores AS (SELECT * FROM read_text('{secret}')) SELECT * FROM scores",

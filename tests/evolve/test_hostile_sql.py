@@ -166,6 +166,7 @@ def test_all_hostile_sql_is_refused_by_settings_and_check_alone(planted: Planted
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("group", hostile_sql.REFUSED)
 def test_hostile_sql_reads_the_views_and_nothing_else(planted: Planted, group: str, told: Told) -> None:
     before = planted.files()

@@ -28,6 +28,13 @@ def test_the_bits_of_the_first_words_are_pinned() -> None:
     assert derive_seed(b"k" * 32, 5, 0, "gaussian@1") == 13438426580897089876
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2**63 + 5, 2**64 - 1])
+def test_words_are_those_of_philox_with_seed_and_stream_as_its_key(seed: int) -> None:
+    generator = np.random.Philox(key=np.array([seed, 2**64 - 1 - seed], dtype=np.uint64))
+    wanted = generator.random_raw(25).astype("<u8").view("<u2")
+    np.testing.assert_array_equal(words(seed, 2**64 - 1 - seed, 99), wanted[:99])
+
+
 def test_quantiles_are_antisymmetric_ascending_and_of_unit_variance() -> None:
     table = quantiles()
     assert np.array_equal(table, -table[::-1])

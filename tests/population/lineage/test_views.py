@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -172,19 +173,91 @@ def test_recipes_are_whole(reader):
     assert found == [wanted | {"inputs": ["ab" * 32], "settings": one.settings[0]}]
 
 
+def closure(edges: dict[str, set[str]], one: str) -> set[str]:
+    """Returns everyone that is reached from an individual, itself not counted unless it is."""
+    found, todo = set(), list(edges.get(one, ()))
+    while todo:
+        other = todo.pop()
+        if other not in found:
+            found.add(other)
+            todo.extend(edges.get(other, ()))
+    return found
+
+
+def pedigree() -> tuple[dict[str, set[str]], dict[str, set[str]]]:
+    """Returns the parents and the children of everyone."""
+    everyone = sample_births(0, STEPS * BIRTHS)
+    parents = {one: set(of) for one, of in zip(everyone.individual, everyone.parents, strict=True)}
+    children: dict[str, set[str]] = {}
+    for one, of in parents.items():
+        for parent in of:
+            children.setdefault(parent, set()).add(one)
+    return parents, children
+
+
 def test_all_ancestors_are_one_recursive_query(reader):
     sql = f"""WITH RECURSIVE pedigree(id) AS (SELECT '{identity(70)}' UNION
         SELECT parent FROM parents JOIN pedigree ON child = id) SELECT id FROM pedigree"""
-    everyone = sample_births(0, STEPS * BIRTHS)
-    parents = dict(zip(everyone.individual, everyone.parents, strict=True))
-    wanted, todo = set(), [identity(70)]
-    while todo:
-        one = todo.pop()
-        if one not in wanted:
-            wanted.add(one)
-            todo.extend(parents[one])
+    wanted = closure(pedigree()[0], identity(70)) | {identity(70)}
     assert {row["id"] for row in rows(reader, sql)} == wanted
     assert len(wanted) > 5
+
+
+def test_ancestors_and_descendants_are_functions_of_an_id(reader):
+    parents, children = pedigree()
+    shared = reader.connect()
+    try:
+        for name, edges, event in (
+            ("ancestors", parents, 70),
+            ("ancestors", parents, 79),
+            ("descendants", children, 4),
+        ):
+            wanted = sorted(closure(edges, identity(event)))
+            assert len(wanted) > 5
+            sql = f"SELECT * FROM {name}('{identity(event)}') ORDER BY 1"
+            assert reader.query(sql).to_pydict() == {"individual": wanted}
+            assert shared.sql(sql).fetchall() == [(one,) for one in wanted]
+    finally:
+        shared.close()
+    assert rows(reader, f"SELECT count(*) AS n FROM ancestors('{identity(0)}')") == [{"n": 0}]
+
+
+def test_a_pedigree_joins_the_views(reader):
+    sql = f"SELECT count(*) AS n, max(generation) AS g FROM ancestors('{identity(70)}') JOIN individuals USING (individual)"
+    everyone = sample_births(0, STEPS * BIRTHS)
+    generations = dict(zip(everyone.individual, everyone.generation.tolist(), strict=True))
+    wanted = closure(pedigree()[0], identity(70))
+    assert rows(reader, sql) == [{"n": len(wanted), "g": max(generations[one] for one in wanted)}]
+
+
+def test_a_pedigree_begins_with_an_id_or_the_beginning_of_just_one(reader):
+    whole = identity(70)
+    ids = [identity(event) for event in range(STEPS * BIRTHS)]
+    length = next(n for n in range(1, 33) if sum(one.startswith(whole[:n]) for one in ids) == 1)
+    short, whole_rows = (rows(reader, f"FROM Ancestors('{text}') ORDER BY 1") for text in (whole[:length], whole))
+    assert short == whole_rows != []
+    for text, said in (("'nobody'", "no individual nobody"), ("NULL", "no individual NULL"), ("''", "more than one")):
+        with pytest.raises(InputError, match=said):
+            reader.query(f"FROM ancestors({text})")
+
+
+def test_pedigrees_run_across_campaigns_and_to_what_is_not_there(tmp_path):
+    """Two campaigns of one key have the same individuals; a fork's founders have parents that may have been purged."""
+    reader = LineageReader(LocalFiles(), tmp_path)
+    for handle, count in (("once", 2), ("twice", 3)):
+        with LineageWriter(LocalFiles(), tmp_path, handle, ManualClock()) as writer:
+            for step in range(count):
+                writer.commit(sample_commit(step, BIRTHS))
+    fork = replace(sample_births(0, BIRTHS), parents=[("purged",)] * BIRTHS, roles=[("origin",)] * BIRTHS)
+    fork = replace(fork, individual=[f"fork {event}" for event in range(BIRTHS)], repeat_of=[""] * BIRTHS)
+    with LineageWriter(LocalFiles(), tmp_path, "forked", ManualClock()) as writer:
+        writer.commit(Commit(0, (fork,)))
+    everyone = sample_births(0, 3 * BIRTHS)
+    parents = {one: set(of) for one, of in zip(everyone.individual, everyone.parents, strict=True)}
+    wanted = sorted(closure(parents, identity(47)))
+    assert reader.query(f"FROM ancestors('{identity(47)}') ORDER BY 1").to_pydict() == {"individual": wanted}
+    assert rows(reader, "FROM ancestors('fork 3')") == [{"individual": "purged"}]
+    assert rows(reader, "SELECT count(*) AS n FROM descendants('purged')") == [{"n": BIRTHS}]
 
 
 def test_a_notebooks_connection_has_the_views(reader):
