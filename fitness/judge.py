@@ -7,9 +7,10 @@ verdict about a whole tile; the *zygote* is the process that forks a jailed chil
 from __future__ import annotations
 
 import math
+import signal
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -55,10 +56,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a tile has no outputs: a cause of ``fitness.verdict`` and one line."""
+    """Why a tile has no outputs: a cause of ``fitness.verdict`` and one line.
+
+    Attributes:
+        is_doubtful: its process was killed, by nobody of ours and far from its budget: perhaps not the candidate's doing.
+    """
 
     cause: str
     detail: str
+    is_doubtful: bool = field(default=False, compare=False)
 
 
 class Judge(Protocol):
@@ -257,14 +263,12 @@ class SubprocessJudge:
         end = self._end_child(patience_s)
         if end.was_killed and not timed_out:
             return Failure(verdict.CRASH, "closed its connection")
-        return Failure(
-            *verdict.verdict_of_death(
-                end.status,
-                timed_out=timed_out,
-                used_bytes=end.used_bytes,
-                budget_bytes=self._limits.memory_bytes,
-            )
+        budget_bytes = self._limits.memory_bytes
+        cause, detail = verdict.verdict_of_death(
+            end.status, timed_out=timed_out, used_bytes=end.used_bytes, budget_bytes=budget_bytes
         )
+        was_shot = not timed_out and end.status & 0x7F == signal.SIGKILL and end.used_bytes < budget_bytes // 2
+        return Failure(cause, detail, is_doubtful=was_shot)
 
     def _end_child(self, patience_s: float = 0.0) -> End:
         child, self._child = self._child, None

@@ -73,7 +73,7 @@ class Running:
             if time.monotonic() > deadline:
                 self.close()
                 raise AssertionError("".join(self.lines))
-            time.sleep(0.05)
+            time.sleep(0.2)  # what is waited for may look through all processes
         return True
 
     def end(self, timeout_s: float = 280.0) -> tuple[int, str]:
