@@ -8,6 +8,7 @@ Nouns: *cell*, *child* (the process in it), *zygote* (the process that forks a c
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -169,10 +170,12 @@ class Cell:
         end = self.end_child(patience_s)
         if end.was_killed and not timed_out:
             return Failure(verdict.CRASH, "closed its connection")
-        found = verdict.verdict_of_death(
-            end.status, timed_out=timed_out, used_bytes=end.used_bytes, budget_bytes=self._limits.memory_bytes
+        budget_bytes = self._limits.memory_bytes
+        cause, detail = verdict.verdict_of_death(
+            end.status, timed_out=timed_out, used_bytes=end.used_bytes, budget_bytes=budget_bytes
         )
-        return Failure(*found)
+        was_shot = not timed_out and end.status & 0x7F == signal.SIGKILL and end.used_bytes < budget_bytes // 2
+        return Failure(cause, detail, is_doubtful=was_shot)
 
 
 def _await_walls(child: Child) -> None:

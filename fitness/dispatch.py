@@ -9,7 +9,7 @@ Nouns: a *seat* is a worker's place (whatever an evaluator names it by); a *run*
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
@@ -22,6 +22,8 @@ from fitness.worker import failed_result
 from population.errors import EvaluatorFailed
 
 Seat = TypeVar("Seat", bound=Hashable)
+#: Why a unit is tried again: its computing was lost, or may have been; or it never began, for what it reads did not arrive.
+RETRY, UNREAD = "retry", "unread"
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Dispatch(Generic[Seat, Held]):
         self._idle: deque[Seat] = deque()
         self._runs: dict[int, Run[Seat]] = {}
         self._queue: deque[WorkUnit] = deque()
-        self._reasons: dict[int, list[str]] = {}
+        self._reasons: dict[int, list[tuple[str, str]]] = {}
         self._finished: list[UnitResult] = []
         self._num_runs, self._failed_starts = 0, 0
 
@@ -138,14 +140,18 @@ class Dispatch(Generic[Seat, Held]):
         self._complete(run.unit, result)
         return True
 
-    def give_up(self, number: int, reason: str) -> bool:
-        """Ends a run without a result: its unit is tried again, first of all, or fails when its tries are used up."""
+    def give_up(self, number: int, reason: str, kind: str = RETRY) -> bool:
+        """Ends a run without a result: its unit is tried again, first of all, or fails when its tries are used up.
+
+        Args:
+            kind: ``UNREAD`` where nothing was computed; such tries are counted apart.
+        """
         run = self._end(number)
         if run is None:
             return False
         reasons = self._reasons.setdefault(run.unit.unit_id, [])
-        reasons.append(reason)
-        if len(reasons) < MAX_TRIES:
+        reasons.append((kind, reason))
+        if Counter(kind for kind, _ in reasons)[kind] < MAX_TRIES:
             self._queue.appendleft(run.unit)
         else:
             self._complete(run.unit, failed_result(run.unit, self._benchmark, verdict.INFRA_FAILURE, reason))
@@ -192,5 +198,5 @@ class Dispatch(Generic[Seat, Held]):
 
     def _complete(self, unit: WorkUnit, result: UnitResult) -> None:
         self.objects.release(unit)
-        retries = [{"kind": "retry", "reason": reason} for reason in self._reasons.pop(unit.unit_id, [])]
+        retries = [{"kind": kind, "reason": reason} for kind, reason in self._reasons.pop(unit.unit_id, [])]
         self._finished.append(replace(result, incidents=[*result.incidents, *retries]))

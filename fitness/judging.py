@@ -119,16 +119,23 @@ class _Session:
         answer = self._judge.run(self._tile(rows))
         if not isinstance(answer, Failure):
             self._score(rows, answer)
-        elif len(rows) == 1:
+        elif len(rows) == 1 and not answer.is_doubtful:
             self._fail(rows[0], answer)
         else:
             self.judged.incidents.append({"kind": "tile_failed", "cause": answer.cause, "candidates": len(rows)})
             for row in rows:
-                alone = self._judge.run(self._tile([row]), fresh=True)
+                alone = self._run_alone(row)
                 if isinstance(alone, Failure):
                     self._fail(row, alone)
                 else:
                     self._score([row], alone)
+
+    def _run_alone(self, row: int) -> Outputs | Failure:
+        """Judges a row by itself, and once more where it is doubtful whether the failure is its own."""
+        answer = self._judge.run(self._tile([row]), fresh=True)
+        if isinstance(answer, Failure) and answer.is_doubtful:
+            return self._judge.run(self._tile([row]), fresh=True)
+        return answer
 
     def _tile(self, rows: Sequence[int]) -> Tile:
         graph = self._stack.graph

@@ -6,7 +6,7 @@ Nouns: a *failure* is a verdict about everything that was asked for at once.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why there is no answer: a cause of ``fitness.verdict`` and one line."""
+    """Why there is no answer: a cause of ``fitness.verdict`` and one line.
+
+    Attributes:
+        is_doubtful: the process was killed, by nobody of ours and far from its budget: perhaps not the candidate's doing.
+    """
 
     cause: str
     detail: str
+    is_doubtful: bool = field(default=False, compare=False)

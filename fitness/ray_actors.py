@@ -27,7 +27,7 @@ from fitness.objects import ObjectTable
 from fitness.plan import DEFAULT_PLANS, PlanTable
 from fitness.ray_cluster import RayCluster
 from fitness.ray_fleet import Fleet, Member
-from fitness.ray_worker import Place
+from fitness.ray_worker import Failed, Place
 from fitness.worker import WorkerSettings
 from population.errors import EvaluatorFailed
 
@@ -194,9 +194,9 @@ class RayEvaluator:
             self._forget_places(run.seat.node)
             self._dispatch.give_up(run.number, verdict.one_line(str(error)))
         else:
-            if isinstance(answer, str):  # perhaps a parent's place that does not answer
+            if isinstance(answer, Failed):  # perhaps a parent's place that does not answer
                 self._forget_places(*(place.node for place in self._places_of(run.unit)))
-                self._dispatch.give_up(run.number, answer)
+                self._dispatch.give_up(run.number, answer.reason, answer.kind)
             else:
                 self._finish(run, answer, rows, data)
 

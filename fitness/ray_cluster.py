@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 from fitness import verdict
 from fitness.child_process import KEPT_VARIABLES, module_path
+from fitness.leftovers import Leftovers
 from population.errors import EvaluatorFailed
 
 #: So long the cluster's head may be silent. Ray itself ends a process whose head was silent for 60 s.
@@ -52,7 +54,8 @@ class RayCluster:
     ) -> None:
         self._address = address
         self._silent_since: float | None = None
-        self._is_ours = _start(address, num_cpus, object_store_bytes)
+        self._leftovers: Leftovers | None = None
+        self._is_ours = self._start(num_cpus, object_store_bytes)
         self._own_socket = _own_socket()
         if not has_token():
             tell(OPEN_PORTS)
@@ -116,7 +119,27 @@ class RayCluster:
 
         if self._is_ours:
             self._is_ours = False
-            ray.shutdown()
+            try:
+                ray.shutdown()
+            finally:
+                if self._leftovers is not None:
+                    self._leftovers.close()
+
+    def _start(self, num_cpus: int, object_store_bytes: int) -> bool:
+        """Starts or joins Ray, where none runs in this process; returns whether it is ours to stop."""
+        if _is_running():
+            return False
+        if self._address:
+            _join(self._address)
+            return True
+        self._leftovers = Leftovers(Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()))
+        try:
+            with self._leftovers.marked():
+                _start_here(num_cpus, object_store_bytes, self._leftovers.folder)
+        except BaseException:
+            self._leftovers.close()
+            raise
+        return True
 
     def _gone(self, reason: str) -> EvaluatorFailed:
         where = f"the Ray cluster at {self._address}" if self._address else "Ray on this machine"
@@ -147,34 +170,40 @@ def _own_socket() -> str:
     return str(global_worker.node.raylet_socket_name)
 
 
-def _start(address: str | None, num_cpus: int, object_store_bytes: int) -> bool:
-    """Starts or joins Ray; returns whether it is ours to stop."""
-    if _is_running():
-        return False
-    where = f"the Ray cluster at {address}" if address else "Ray on this machine"
-    if not address:
-        _guard_ports()
-    import ray
-    from ray.exceptions import RayError
+def _join(address: str) -> None:
+    _init(f"the Ray cluster at {address}", address=address)
 
-    local = {
-        "num_cpus": num_cpus,
-        "include_dashboard": False,
-        "object_store_memory": object_store_bytes,
-        "_node_ip_address": "127.0.0.1",
-    }
-    options: dict[str, Any] = {} if address else local
-    try:
-        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
-    except (RayError, ConnectionError, RuntimeError, OSError, ValueError) as error:
-        raise EvaluatorFailed(f"{where} cannot be used: {error}; --address local works without Ray") from error
-    _silence()
-    if not address and not has_token():
+
+def _start_here(num_cpus: int, object_store_bytes: int, folder: Path) -> None:
+    where = "Ray on this machine"
+    _guard_ports()
+    _init(
+        where,
+        address="local",
+        num_cpus=num_cpus,
+        include_dashboard=False,
+        object_store_memory=object_store_bytes,
+        _node_ip_address="127.0.0.1",
+        _temp_dir=str(folder),
+    )
+    if not has_token():
+        import ray
+
         ray.shutdown()
         raise EvaluatorFailed(
             f"{where} would listen without asking for a token: unset RAY_AUTH_MODE; --address local works without Ray"
         )
-    return True
+
+
+def _init(where: str, **options: Any) -> None:
+    import ray
+    from ray.exceptions import RayError
+
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+    except (RayError, ConnectionError, RuntimeError, OSError, ValueError) as error:
+        raise EvaluatorFailed(f"{where} cannot be used: {error}; --address local works without Ray") from error
+    _silence()
 
 
 def _silence() -> None:

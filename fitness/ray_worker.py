@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from fitness import verdict
 from fitness.benchmark import Benchmark
+from fitness.dispatch import RETRY, UNREAD
 from fitness.evaluator import UnitResult, WorkUnit
 from fitness.fingerprint import Fingerprint, fingerprint_here
 from fitness.objects import kept_rows, missing_object
@@ -35,6 +36,18 @@ class Place:
     start: int
     stop: int
     node: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """How the infrastructure failed: a kind of ``fitness.dispatch``, and why."""
+
+    kind: str
+    reason: str
+
+
+class _Unread(EvaluatorFailed):
+    """An object did not reach the worker, so the unit did not begin."""
 
 
 class WorkerActor:
@@ -63,8 +76,10 @@ class WorkerActor:
     def pulse(self) -> None:
         """Answers: the process runs."""
 
-    def evaluate(self, unit: WorkUnit, places: Mapping[bytes, Place]) -> tuple[UnitResult | str, npt.NDArray[np.uint8]]:
-        """Returns the result, or why the infrastructure failed, and the kept rows' bytes one after the other."""
+    def evaluate(
+        self, unit: WorkUnit, places: Mapping[bytes, Place]
+    ) -> tuple[UnitResult | Failed, npt.NDArray[np.uint8]]:
+        """Returns the result, or how the infrastructure failed, and the kept rows' bytes one after the other."""
         assert self._worker is not None
 
         def read(digest: bytes) -> bytes:
@@ -79,7 +94,8 @@ class WorkerActor:
         try:
             result, rows = self._worker.evaluate(unit, read)
         except InfrastructureError as error:
-            return verdict.one_line(str(error)), np.empty(0, dtype=np.uint8)
+            kind = UNREAD if isinstance(error, _Unread) else RETRY
+            return Failed(kind, verdict.one_line(str(error))), np.empty(0, dtype=np.uint8)
         kept = dict(kept_rows(unit, result, rows))
         for digest, row in kept.items():
             self._cache.put(digest, row)
@@ -120,5 +136,5 @@ def _read_place(digest: bytes, place: Place) -> bytes:
         array: npt.NDArray[np.uint8] = ray.get(place.ref, timeout=OBJECT_PATIENCE_S)
     except RayError as error:
         reason = verdict.one_line(str(error), 120)
-        raise EvaluatorFailed(f"object {digest.hex()[:16]} did not reach the worker: {reason}") from error
+        raise _Unread(f"object {digest.hex()[:16]} did not reach the worker: {reason}") from error
     return array[place.start : place.stop].tobytes()

@@ -6,18 +6,22 @@ import ctypes
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 PR_SET_CHILD_SUBREAPER = 36
 
 
 def children_of(pid: int) -> list[int]:
-    """The process's children, by the kernel's own list; none when it is gone."""
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", "rb") as children:
-            return [int(word) for word in children.read().split()]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
+    """The process's children, whichever thread of it started them, by the kernel's own lists; none when it is gone."""
+    found = []
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with (
+                suppress(FileNotFoundError, ProcessLookupError),
+                open(f"/proc/{pid}/task/{task}/children", "rb") as children,
+            ):
+                found += [int(word) for word in children.read().split()]
+    return found
 
 
 def descendants_of(pid: int) -> list[int]:

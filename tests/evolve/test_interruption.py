@@ -60,14 +60,14 @@ def test_no_process_is_left_when_a_driver_is_killed(tmp_path: Path, when: str) -
 
 @pytest.mark.slow
 def test_no_process_of_ray_is_left_when_a_driver_is_killed(tmp_path: Path) -> None:
-    """Workers and judges end within seconds; Ray's own agents take up to a minute to miss their raylet."""
+    """Ray's own agents once took more than a minute to miss their raylet."""
     home = tmp_path / "h"
     with whole.Driver(whole.run_command(home, ENDLESS, "--workers", "2", "--address", "")) as driver:
         assert driver.wait_for(lambda: whole.num_commits(home) >= 2)
         below = whole.family(driver.process.pid)
         driver.process.kill()
         driver.finish()
-        assert whole.all_end(below, 150.0), whole.living(below)
+        assert whole.all_end(below, 15.0), whole.living(below)
 
 
 # ---- Ctrl-C and SIGTERM -------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from fitness.dispatch import Dispatch, Run
+from fitness.dispatch import UNREAD, Dispatch, Run
 from fitness.evaluator import UnitResult, WorkUnit
 from fitness.objects import MAX_TRIES, Holdings, ObjectTable
 from fitness.worker import failed_result
@@ -72,6 +72,18 @@ def test_a_second_loss_of_one_try_costs_no_second_try() -> None:
     dispatch.give_up(run.number, "died")
     assert _begun(dispatch).unit == run.unit
     assert dispatch.assign(0.0) is None
+
+
+def test_a_try_that_read_nothing_is_told_apart_and_costs_no_try_of_the_others() -> None:
+    """The loss of a node once counted as a second judging of units that had only failed to read their parents there."""
+    dispatch = _dispatch("a")
+    for kind in ("retry", UNREAD, "retry", UNREAD):
+        dispatch.give_up(_begun(dispatch).number, "lost", kind)
+    run = _begun(dispatch)
+    dispatch.finish(run.number, _answer(run.unit), {})
+    (result,) = dispatch.take_finished()
+    assert [incident["kind"] for incident in result.incidents] == ["retry", UNREAD, "retry", UNREAD]
+    assert result.verdicts == ["ok"]
 
 
 def test_a_unit_fails_when_its_tries_are_used_up() -> None:

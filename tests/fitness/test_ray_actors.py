@@ -15,6 +15,7 @@ from tests.fitness.contract import run
 from tests.fitness.toys import MATERIALISE, PLUGINS, toy_benchmark, toy_graph, unit_of
 
 
+@pytest.mark.slow
 def test_more_workers_than_the_cluster_has_cpus_run_as_many_as_fit(ray_session: ModuleType) -> None:
     told: list[str] = []
     evaluator = RayEvaluator(toy_benchmark(), MATERIALISE, num_workers=3, plugins=PLUGINS, tell=told.append)
@@ -28,11 +29,12 @@ def test_more_workers_than_the_cluster_has_cpus_run_as_many_as_fit(ray_session: 
     evaluator.close()
 
 
-def test_a_plugin_that_cannot_be_imported_is_named(ray_session: ModuleType) -> None:
+def test_a_plugin_that_cannot_be_imported_is_named_before_ray_is_started() -> None:
     with pytest.raises(EvaluatorFailed, match="no_such_plugin"):
-        RayEvaluator(toy_benchmark(), MATERIALISE, plugins=["no_such_plugin"])
+        RayEvaluator(toy_benchmark(), MATERIALISE, plugins=["no_such_plugin"], address="nowhere:1")
 
 
+@pytest.mark.slow
 def test_a_ray_that_was_there_before_is_left_running(ray_session: ModuleType) -> None:
     RayEvaluator(toy_benchmark(), MATERIALISE).close()
     assert ray_session.is_initialized()

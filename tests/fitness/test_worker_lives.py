@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pytest
 
 from fitness import verdict
 from tests.fitness.contract import KINDS, RAY_SLOWLY, build, plain, run
-from tests.fitness.toys import toy_graph, unit_of
+from tests.fitness.toys import hostile_graph, toy_graph, unit_of
+from tests.orphans import children_of, descendants_of, is_running
 
 
 @pytest.mark.slow  # whole campaigns do so quickly: tests/evolve/test_determinism.py
@@ -71,6 +73,28 @@ def test_a_unit_that_kills_three_workers_is_infra_failure_and_the_next_one_runs(
     evaluator.close()
 
 
+@pytest.mark.parametrize("kind", KINDS[2:])
+def test_what_a_worker_started_ends_with_it(kind: str, request: pytest.FixtureRequest) -> None:
+    """Ray makes the judge on a thread that may end before the worker: a signal at a parent's death would follow the thread."""
+    if kind == "ray":
+        request.getfixturevalue("ray_session")
+    evaluator = build(kind)
+    (pid,) = evaluator.worker_pids  # type: ignore[attr-defined]
+    evaluator.submit(unit_of(hostile_graph(), seeds=[1], settings={"trigger": 3.0}))
+    evaluator.collect(0.0)
+    deadline = time.monotonic() + 20
+    while len(zygotes := children_of(pid)) != 1 or not children_of(zygotes[0]):
+        assert time.monotonic() < deadline, zygotes
+        time.sleep(0.01)
+    below = descendants_of(pid)
+    os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 2
+    while any(map(is_running, below)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not any(map(is_running, below))
+    evaluator.close()
+
+
 @pytest.mark.parametrize("kind", ["processes", RAY_SLOWLY])
 def test_workers_and_judges_are_gone_after_close(kind: str, request: pytest.FixtureRequest) -> None:
     if kind == "ray":
@@ -87,13 +111,11 @@ def test_workers_and_judges_are_gone_after_close(kind: str, request: pytest.Fixt
 
 
 def judge_pids() -> set[int]:
-    """Returns the processes of this machine that run our judges and workers."""
+    """Returns the processes below this one that run our judges and workers; other tests of this machine have theirs."""
     found = set()
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"fitness.judge_process" in words or b"fitness.worker_process" in words:
-            found.add(int(path.parent.name))
+    for pid in descendants_of(os.getpid()):
+        with suppress(OSError):
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if b"fitness.judge_process" in words or b"fitness.worker_process" in words:
+                found.add(pid)
     return found

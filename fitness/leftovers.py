@@ -1,0 +1,54 @@
+"""What this process starts and must not outlive it, however it ends: a small process of ours sees to that.
+
+Ray's own agents, for one, go on for more than a minute when the process that started Ray is killed.
+
+Nouns: *leftovers* are marked processes and one folder; see ``fitness.leftovers_process``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from fitness import leftovers_process
+from fitness.child_process import end_process, start_process
+
+
+class Leftovers:
+    """Processes started within ``marked`` and all below them end within a second of this process, and the folder goes.
+
+    Args:
+        parent: where the folder is made.
+    """
+
+    def __init__(self, parent: Path) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="tbe-", dir=parent))  # sockets lie below: their paths must be short
+        theirs, self._ours = os.pipe()
+        program = str(Path(leftovers_process.__file__).resolve())
+        try:
+            self._process = start_process([sys.executable, "-I", "-S", program, str(theirs), str(self.folder)], theirs)
+        finally:
+            os.close(theirs)
+
+    @contextmanager
+    def marked(self) -> Iterator[None]:
+        """Marks what is started meanwhile."""
+        os.environ[leftovers_process.VARIABLE] = str(self.folder)
+        try:
+            yield
+        finally:
+            del os.environ[leftovers_process.VARIABLE]
+
+    def close(self) -> None:
+        """Ends what still bears the mark and removes the folder, now; closing twice changes nothing."""
+        if self._ours < 0:
+            return
+        with suppress(BrokenPipeError):
+            os.write(self._ours, b".")
+        os.close(self._ours)
+        self._ours = -1
+        end_process(self._process)
