@@ -6,7 +6,7 @@ Shapes: n rows, T tiers, M objectives, K skills, N rows of the split.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -177,8 +177,7 @@ class _Session:
         names = [objective.name for objective in self._benchmark.objectives]
         if "bytes" in names:
             widths = list(self._judging.tiers.values())[tier]
-            sizes = [self._stack.graph.bytes(live) for live in live_widths(self._stack, widths, rows)]
-            columns["bytes"] = np.array(sizes)
+            columns["bytes"] = np.array(_by_widths(self._stack, widths, rows, self._stack.graph.bytes))
         return np.stack([columns[name].astype(np.float64) for name in names], axis=1)
 
     def _fail(self, row: int, failure: Failure) -> None:
@@ -187,21 +186,31 @@ class _Session:
 
 def live_widths(stack: Stack, tier: Mapping[str, int], rows: Sequence[int]) -> Iterator[dict[str, int]]:
     """Yields the widths that these rows compute with in a tier: their own, cut to the tier's."""
+    names, table = stack.graph.symbol_names, stack.widths.tolist()
     for row in rows:
-        yield {symbol: min(width, tier.get(symbol, width)) for symbol, width in stack.widths_of(row).items()}
+        yield {symbol: min(width, tier.get(symbol, width)) for symbol, width in zip(names, table[row], strict=True)}
 
 
 def _count_flops(stack: Stack, judging: Judging) -> npt.NDArray[np.int64]:
     """Returns FLOPs a sample on live widths, ``[n, T]``."""
-    known: dict[tuple[tuple[str, int], ...], int] = {}
     flops = np.zeros((stack.num_rows, len(judging.tiers)), dtype=np.int64)
     for tier, widths in enumerate(judging.tiers.values()):
-        for row, live in enumerate(live_widths(stack, widths, range(stack.num_rows))):
-            key = tuple(sorted(live.items()))
-            if key not in known:
-                known[key] = stack.graph.flops(live)
-            flops[row, tier] = known[key]
+        flops[:, tier] = _by_widths(stack, widths, range(stack.num_rows), stack.graph.flops)
     return flops
+
+
+def _by_widths(
+    stack: Stack, tier: Mapping[str, int], rows: Sequence[int], count: Callable[[Mapping[str, int]], int]
+) -> list[int]:
+    """Returns what is counted of each row's widths in a tier; rows of equal widths are counted once."""
+    known: dict[tuple[int, ...], int] = {}
+    found = []
+    for live in live_widths(stack, tier, rows):
+        key = tuple(live.values())
+        if key not in known:
+            known[key] = count(live)
+        found.append(known[key])
+    return found
 
 
 def _output_channel(graph: OpGraph, benchmark: Benchmark) -> str:

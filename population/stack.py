@@ -104,7 +104,7 @@ class Stack:
 
     def widths_of(self, row: int) -> dict[str, int]:
         """The live widths of a row by symbol."""
-        return dict(zip(self.graph.symbol_names, (int(width) for width in self.widths[row]), strict=True))
+        return dict(zip(self.graph.symbol_names, self.widths[row].tolist(), strict=True))
 
     def state_or(self, name: str, default: float, shape: Sequence[int] = ()) -> torch.Tensor:
         """A state value ``[P, *shape]``, rows that lack it at ``default``; independent of what other rows have."""
