@@ -5,7 +5,6 @@ Shapes: n rows, T tiers, M objectives, K skills, N rows of the split.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +21,6 @@ from fitness.judge import Failure, Judge
 from fitness.measure import Measured, measure_classes
 from fitness.plan import DEFAULT_PLANS, PlanTable
 from population import dims
-from population.cbor import encode
 from population.errors import BenchmarkError, InvalidGraph
 from population.graph import OpGraph
 from population.operations import get as get_operation
@@ -132,7 +130,7 @@ class _Session:
         graph = self._stack.graph
         return Tile(
             key=self._key,
-            graph=self._graph_bytes,
+            graph=graph.encoded,
             rows=self._bare.gather(rows),
             tiers=tuple(self._judging.tiers.items()),
             plan=self._plan,
@@ -140,10 +138,6 @@ class _Session:
             num_classes=self._benchmark.num_classes,
             has_plugins=_has_plugins(graph),
         )
-
-    @functools.cached_property
-    def _graph_bytes(self) -> bytes:
-        return encode(self._stack.graph.to_value())
 
     def _finite_rows(self) -> list[int]:
         """Returns the rows whose tensors are finite; the others get their verdict."""
