@@ -1,6 +1,6 @@
 """What do jail, lineage and tracking cost a generation, each and together?
 
-    python -m experiments.durable_cost.study                         populations of 256 and 1,024, 24 rounds each
+    python -m experiments.durable_cost.study                         populations of 256 and 1,024, 10 rounds each
     python -m experiments.durable_cost.study --rounds 4 --smoke
 
 Five campaigns of one seed live side by side in one process, each with another part left out, and take turns of a few
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import statistics
 import tempfile
 import threading
@@ -26,6 +27,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from evolve.campaign import begin
+from evolve.checkpoint import Checkpoints
 from evolve.config import check_config, read_yaml
 from evolve.home import Home
 from evolve.outcome import progress_of
@@ -54,7 +56,8 @@ VARIANTS: Mapping[str, frozenset[str]] = {
 #: The first generations fill caches and start threads.
 WARM_UP = 3
 #: Generations a turn: long enough for the tracker, which speaks about once a second, to do so in its own campaign's turn.
-TURN = {256: 6, 1024: 2}
+#: Ten rounds are whole periods of keyframes, which come every tenth generation.
+TURN = {256: 5, 1024: 2}
 #: What "together" may cost, as a part of a generation, by population.
 WANTED = {256: 0.15, 1024: 0.10}
 
@@ -111,6 +114,7 @@ class Variant:
         self._home = Home.create(root / name.replace(" ", "-"))
         self.tracker: Tracker = self._make_tracker()
         stack.callback(self.tracker.close)
+        self._writer: LineageWriter | None = None
         self._commit = self._make_commit(stack)
         self._thread = threading.Thread(target=self._live, daemon=True)
         self._thread.start()
@@ -125,6 +129,7 @@ class Variant:
         if "lineage" not in self._parts:
             return lambda commit: None
         writer = stack.enter_context(LineageWriter(self._home.files, self._home.root, "cost", self._clock))
+        self._writer = writer
 
         def commit(found: Commit) -> None:
             rows = {table: [{**row, "campaign": "cost"} for row in entries] for table, entries in found.rows.items()}
@@ -139,6 +144,7 @@ class Variant:
         shelf = (
             StoreShelf(self._plan, self._home.block_store()) if "lineage" in self._parts else MemoryShelf(self._plan)
         )
+        checkpoints = Checkpoints(self._plan, self._home.files, self._home.root)
         began, seen = self._clock.monotonic(), 1
         self.tracker.begin("cost", self._plan.config.model_dump(mode="json"), {})
 
@@ -147,6 +153,8 @@ class Variant:
             report = progress_of(self._plan, state, self._clock.monotonic() - began)
             if state.step > seen:
                 seen = state.step
+                if self._writer is not None:
+                    checkpoints.offer(state, self._writer.last_commit)
                 shares = {f"share_{name}": value for name, value in report.operator_shares.items()}
                 best = {f"best_{name}": value for name, value in report.best.items()}
                 counts = {"evaluations": float(report.evaluations), "flops": report.flops}
@@ -177,6 +185,7 @@ def measure(population: int, rounds: int) -> dict[str, list[float]]:
         variants = [Variant(name, plan, Path(folder), stack) for name in VARIANTS]
         for variant in variants:
             _generations(variant, WARM_UP)
+        gc.freeze()  # as a launched campaign does
         for number in range(rounds):
             start = number % len(variants)
             for variant in (*variants[start:], *variants[:start]):
@@ -227,7 +236,7 @@ def main() -> None:
     mpl.use("agg")
     torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=24)
+    parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--populations", type=int, nargs="+", default=list(WANTED))
     parser.add_argument("--smoke", action="store_true", help="a population of 32, files under a name of their own")
     arguments = parser.parse_args()
