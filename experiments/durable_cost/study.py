@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import json
 import statistics
 import tempfile
 import threading
@@ -209,7 +210,14 @@ def shares(seconds: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
         each = [(whole - less) / whole for whole, less in zip(seconds["everything"], seconds[without], strict=True)]
         low, median, high = statistics.quantiles(each, n=4)
         sums = sum(seconds["everything"]), sum(seconds[without])
-        found[part] = {"median": median, "low": low, "high": high, "of_sums": (sums[0] - sums[1]) / sums[0]}
+        fastest = statistics.quantiles(seconds["everything"], n=4)[0], statistics.quantiles(seconds[without], n=4)[0]
+        found[part] = {
+            "median": median,
+            "low": low,
+            "high": high,
+            "of_sums": 1.0 - sums[1] / sums[0],
+            "of_lower_quartiles": 1.0 - fastest[1] / fastest[0],
+        }
     return found
 
 
@@ -252,13 +260,22 @@ def main() -> None:
         for part, share in shares(results[population]).items():
             spread = f"{share['low']:+.3f} to {share['high']:+.3f}"
             print(
-                f"{population:5} {part:13} {share['median']:+.3f} of a generation ({spread}), {share['of_sums']:+.3f} of sums"
+                f"{population:5} {part:13} {share['median']:+.3f} of a generation ({spread}), {share['of_sums']:+.3f} of sums, "
+                f"{share['of_lower_quartiles']:+.3f} of lower quartiles"
             )
-    name = "smoke" if arguments.smoke else "results"
-    settings = {"rounds": arguments.rounds, "warm_up": WARM_UP, "config": config_of(0, arguments.rounds)}
-    summary = {str(population): {"seconds": found, "shares": shares(found)} for population, found in results.items()}
-    write_record(HERE / f"{name}.json", settings, summary)
-    plot(results, HERE / ("smoke.png" if arguments.smoke else "plot.png"))
+        save(results, arguments.rounds, "smoke" if arguments.smoke else "results")
+
+
+def save(results: dict[int, dict[str, list[float]]], rounds: int, name: str) -> None:
+    """Writes what was measured, with what an earlier run measured of other populations."""
+    path = HERE / f"{name}.json"
+    before = json.loads(path.read_text())["results"] if path.exists() else {}
+    whole = {int(population): found["seconds"] for population, found in before.items()} | results
+    whole = dict(sorted(whole.items()))
+    settings = {"rounds": rounds, "warm_up": WARM_UP, "turn": TURN, "config": config_of(0, rounds)}
+    summary = {str(population): {"seconds": found, "shares": shares(found)} for population, found in whole.items()}
+    write_record(path, settings, summary)
+    plot(whole, HERE / ("smoke.png" if name == "smoke" else "plot.png"))
 
 
 if __name__ == "__main__":
