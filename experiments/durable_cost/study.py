@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
-import json
+import os
 import statistics
 import tempfile
 import threading
@@ -38,7 +38,7 @@ from evolve.shell import Hands, Interrupted, drive
 from evolve.state import State
 from evolve.tracker import NullTracker, Tracker
 from evolve.tracking import MlflowTracker
-from experiments.record import write_record
+from experiments.record import read_record, write_record
 from fitness.inprocess import InProcessEvaluator
 from fitness.judge import InlineJudge, SubprocessJudge
 from population.clock import SystemClock
@@ -59,6 +59,7 @@ WARM_UP = 3
 #: Generations a turn: long enough for the tracker, which speaks about once a second, to do so in its own campaign's turn.
 #: Ten rounds are whole periods of keyframes, which come every tenth generation.
 TURN = {256: 5, 1024: 2}
+CPU = "cpu "
 #: What "together" may cost, as a part of a generation, by population.
 WANTED = {256: 0.15, 1024: 0.10}
 
@@ -179,9 +180,9 @@ class Variant:
 
 
 def measure(population: int, rounds: int) -> dict[str, list[float]]:
-    """Returns the seconds a generation took in each turn, by variant; turn i of all variants is the same work."""
+    """Returns the seconds and CPU seconds a generation took in each turn, by variant; turn i of all is the same work."""
     plan = make_plan(check_config(config_of(population, rounds)))
-    seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    seconds: dict[str, list[float]] = {kind + name: [] for kind in ("", CPU) for name in VARIANTS}
     with tempfile.TemporaryDirectory(prefix="evolve-cost-") as folder, contextlib.ExitStack() as stack:
         variants = [Variant(name, plan, Path(folder), stack) for name in VARIANTS]
         for variant in variants:
@@ -190,8 +191,24 @@ def measure(population: int, rounds: int) -> dict[str, list[float]]:
         for number in range(rounds):
             start = number % len(variants)
             for variant in (*variants[start:], *variants[:start]):
-                seconds[variant.name].append(_generations(variant, TURN.get(population, 1)))
+                count, before = TURN.get(population, 1), cpu_seconds()
+                seconds[variant.name].append(_generations(variant, count))
+                seconds[CPU + variant.name].append((cpu_seconds() - before) / count)
     return seconds
+
+
+def cpu_seconds() -> float:
+    """Returns the CPU time of this process and of all below it so far: what neighbours on a busy machine change least."""
+    fields: dict[int, list[str]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields[int(path.parent.name)] = path.read_text().rpartition(")")[2].split()
+    family, size = {os.getpid()}, 0
+    while len(family) > size:
+        size = len(family)
+        family |= {pid for pid, found in fields.items() if int(found[1]) in family}
+    ticks = sum(int(ticks) for pid in family for ticks in fields[pid][11:15])  # own and of ended children
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _generations(variant: Variant, count: int) -> float:
@@ -202,15 +219,15 @@ def _generations(variant: Variant, count: int) -> float:
     return taken / count
 
 
-def shares(seconds: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
+def shares(seconds: Mapping[str, list[float]], kind: str = "") -> dict[str, dict[str, float]]:
     """Returns what each part costs, as a part of a whole generation: paired by turn, median and quartiles."""
     pairs = {part: f"no {part}" for part in PARTS} | {"together": "none of them"}
-    found = {}
-    for part, without in pairs.items():
-        each = [(whole - less) / whole for whole, less in zip(seconds["everything"], seconds[without], strict=True)]
+    found, everything = {}, seconds[kind + "everything"]
+    for part, without in ((part, seconds[kind + name]) for part, name in pairs.items()):
+        each = [(whole - less) / whole for whole, less in zip(everything, without, strict=True)]
         low, median, high = statistics.quantiles(each, n=4)
-        sums = sum(seconds["everything"]), sum(seconds[without])
-        fastest = statistics.quantiles(seconds["everything"], n=4)[0], statistics.quantiles(seconds[without], n=4)[0]
+        sums = sum(everything), sum(without)
+        fastest = statistics.quantiles(everything, n=4)[0], statistics.quantiles(without, n=4)[0]
         found[part] = {
             "median": median,
             "low": low,
@@ -257,10 +274,11 @@ def main() -> None:
                 f"{population:5} {name:13} median {median * 1e3:7.1f} ms ({low * 1e3:.1f} to {high * 1e3:.1f})",
                 flush=True,
             )
-        for part, share in shares(results[population]).items():
+        found = [(kind, *item) for kind in ("", CPU) for item in shares(results[population], kind).items()]
+        for kind, part, share in found:
             spread = f"{share['low']:+.3f} to {share['high']:+.3f}"
             print(
-                f"{population:5} {part:13} {share['median']:+.3f} of a generation ({spread}), {share['of_sums']:+.3f} of sums, "
+                f"{population:5} {kind + part:13} {share['median']:+.3f} ({spread}), {share['of_sums']:+.3f} of sums, "
                 f"{share['of_lower_quartiles']:+.3f} of lower quartiles"
             )
         save(results, arguments.rounds, "smoke" if arguments.smoke else "results")
@@ -269,11 +287,14 @@ def main() -> None:
 def save(results: dict[int, dict[str, list[float]]], rounds: int, name: str) -> None:
     """Writes what was measured, with what an earlier run measured of other populations."""
     path = HERE / f"{name}.json"
-    before = json.loads(path.read_text())["results"] if path.exists() else {}
+    before = read_record(path)["results"] if path.exists() else {}
     whole = {int(population): found["seconds"] for population, found in before.items()} | results
     whole = dict(sorted(whole.items()))
     settings = {"rounds": rounds, "warm_up": WARM_UP, "turn": TURN, "config": config_of(0, rounds)}
-    summary = {str(population): {"seconds": found, "shares": shares(found)} for population, found in whole.items()}
+    summary = {
+        str(population): {"seconds": found, "shares": shares(found), "cpu_shares": shares(found, CPU)}
+        for population, found in whole.items()
+    }
     write_record(path, settings, summary)
     plot(whole, HERE / ("smoke.png" if name == "smoke" else "plot.png"))
 
