@@ -132,7 +132,7 @@ class ArraySearch:
 
     def _tell(self, batch: Batch, made: Stack, fitness: Floats) -> None:
         if batch.keep:
-            self._rows.update({event: made.row_bytes(row) for row, event in enumerate(batch.events)})
+            self._rows.update(zip(batch.events, made.all_row_bytes(), strict=True))
         judged = Judged(fitness, fitness, np.zeros(len(fitness), dtype=np.bool_))
         self._state, _ = self._strategy.tell(self._state, batch, judged)
         members = set(self._strategy.members(self._state))

@@ -5,7 +5,8 @@ Nouns: *group*, the candidates of a unit that share operator, settings and input
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from population.graph import OpGraph
 from population.stack import Stack
 
 ReadObject = Callable[[bytes], bytes]
+_last: list[tuple[Mapping[str, Any], OpGraph]] = []
 
 
 def materialise(unit: WorkUnit, read_object: ReadObject, benchmark: Benchmark | None) -> Stack:
@@ -40,7 +42,7 @@ def runs_plugins(unit: WorkUnit) -> bool:
 
 
 def _materialise(unit: WorkUnit, read_object: ReadObject, benchmark: Benchmark | None) -> Stack:
-    graph = OpGraph.from_value(unit.graph)
+    graph = _graph_of(unit.graph)
     parents = Stack.from_row_bytes(graph, [read_object(digest) for digest in unit.parents]) if unit.parents else None
     rows: list[Stack] = []
     places: list[int] = []
@@ -49,6 +51,16 @@ def _materialise(unit: WorkUnit, read_object: ReadObject, benchmark: Benchmark |
         places.extend(members)
     made = Stack.concat(rows)
     return made.gather(np.argsort(np.array(places), kind="stable").tolist())
+
+
+def _graph_of(value: Mapping[str, Any]) -> OpGraph:
+    """Returns the graph of a value; that of the last unit is kept, since unit after unit is of one species."""
+    for known, graph in _last:
+        if known == value:
+            return graph
+    graph = OpGraph.from_value(value)
+    _last[:] = [(value, graph)]
+    return graph
 
 
 def _groups(unit: WorkUnit) -> list[list[int]]:

@@ -85,15 +85,11 @@ class Origin:
 
 def row_reader(home: Home) -> Callable[[bytes], bytes | None]:
     """Returns what finds a row in the home's block store by its weights digest; it gives None where there is none."""
-    from population.cid import cid_of_digest
+    from evolve.publish import kept_row
 
     store = home.block_store()
-
-    def read(digest: bytes) -> bytes | None:
-        cid = cid_of_digest(digest, "raw")
-        return store.get_object(cid) if store.has(cid) else None
-
-    return read
+    packs = store.packs()
+    return lambda digest: kept_row(store, packs, digest)
 
 
 def origin_of(home: Home, handle: str) -> Origin | None:

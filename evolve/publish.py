@@ -6,13 +6,14 @@ Nouns: *shelf* (where rows and blocks are kept for good).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from evolve.events import Publish
 from evolve.plan import Plan
 from population.block import TensorBlock
 from population.cid import cid_of_digest
+from population.packs import LEAST_ROWS, Packs
 from population.stack import Stack
 from population.store import BlockStore
 
@@ -33,16 +34,29 @@ def block_of_row(plan: Plan, row: bytes, work: Publish) -> TensorBlock:
     return TensorBlock.from_stack(stack, 0, tiers=work.tiers or None, gates=plan.gates)
 
 
+def kept_row(store: BlockStore, packs: Packs, digest: bytes) -> bytes | None:
+    """Returns the bytes of a row that a store holds, alone or in a pack, or None. Raises StoreCorrupt."""
+    cid = cid_of_digest(digest, "raw")
+    return store.get_object(cid) if store.has(cid) else packs.find(digest)
+
+
 @dataclass(frozen=True)
 class StoreShelf:
     """The shelf of a home: its block store."""
 
     plan: Plan
     store: BlockStore
+    packs: Packs = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "packs", self.store.packs())
 
     def keep_rows(self, rows: Sequence[bytes]) -> None:
-        """Stores row bytes; a row's CID carries its weights digest."""
-        self.store.put_many(rows)
+        """Stores row bytes: a few as objects, whose CID carries the weights digest, many as a pack."""
+        if len(rows) < LEAST_ROWS:
+            self.store.put_many(rows)
+        else:
+            self.packs.put(rows)
 
     def publish(self, row: bytes, work: Publish) -> tuple[str, int]:
         """Stores the row and its block; returns the block's id and the bytes of its tensors."""
@@ -52,8 +66,7 @@ class StoreShelf:
 
     def stored_row(self, digest: bytes) -> bytes | None:
         """Returns the bytes of a kept row by its weights digest, or None."""
-        cid = cid_of_digest(digest, "raw")
-        return self.store.get_object(cid) if self.store.has(cid) else None
+        return kept_row(self.store, self.packs, digest)
 
 
 @dataclass

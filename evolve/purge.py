@@ -115,13 +115,15 @@ def _facts(home: Home, handle: str) -> dict[str, Any]:
 
 def _holding(home: Home, handle: str) -> set[str]:
     """Returns the objects of the store that a campaign keeps alive; those of a lineage that cannot be read are left out."""
-    store, found = home.block_store(), set()
+    store = home.block_store()
+    packs, found = store.packs(), set()
     origin = origin_of(home, handle)
     digests = {founder.digest for founder in origin.founders} if origin else set()
     with suppress(DamageError, NotFound):
         for commit in home.lineage_reader().commits(handle):
             digests |= {bytes.fromhex(d) for births in commit.births for d in births.weights_digest if d}
     found |= {cid for cid in (cid_of_digest(digest, "raw") for digest in digests) if store.has(cid)}
+    found |= {name for name in packs.names() if not digests.isdisjoint(packs.digests(name))}
     for block in _blocks_of(home, handle):
         found |= set(_with_leaves(home, block))
     return found
@@ -153,12 +155,14 @@ def _remove_objects(home: Home, objects: list[str]) -> tuple[int, int]:
     for block in (set(home.block_store().list_blocks()) - set(objects)) | promoted:
         held |= set(_with_leaves(home, block))
     count = size = 0
+    packs = home.block_store().packs()
     for cid in objects:
-        path = object_path(home.store_root, cid)
-        if cid not in held and home.files.exists(path):
+        paths = (object_path(home.store_root, cid), *packs.paths(cid))
+        there = [path for path in paths if cid not in held and home.files.exists(path)]
+        for path in there:
             size += home.files.size(path)
             home.files.remove(path)
-            count += 1
+        count += bool(there)
     return count, size
 
 

@@ -177,8 +177,8 @@ def _make_level(plan: Plan, records: Mapping[int, Record], events: Sequence[int]
     positions = range(len(proposals))
     for cut in cut_batch(batch, tiers, positions, digests, plan.graph.to_value(), plan.kernel.candidates, 0):
         made = materialise(cut.unit, objects.__getitem__, plan.benchmark)
-        for row, position in enumerate(cut.positions):
-            rows[events[position]] = made.row_bytes(row)
+        for position, data in zip(cut.positions, made.all_row_bytes(), strict=True):
+            rows[events[position]] = data
 
 
 def _inputs(plan: Plan, records: Mapping[int, Record], proposal: Proposal) -> dict[bytes, bytes]:

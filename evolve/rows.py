@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +38,7 @@ class Tally:
     def with_birth(self, score: float, flops: float) -> Tally:
         """Returns the tally with one more birth; NaN scores count as a birth and nothing else."""
         best = self.best if math.isnan(score) else max(self.best, score)
-        return replace(self, births=self.births + 1, best=best, flops=self.flops + flops)
+        return Tally(self.births + 1, best, self.flops + flops)
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ class FrontPoint:
             return front
         tiers = tiers_of(plan, result)
         found = list(front)
+        scores, flops = result.scores.tolist(), result.flops.tolist()
         for position, (event, proposal) in enumerate(zip(batch.events, batch.proposals, strict=True)):
             for place, tier in enumerate(tiers):
-                scores = result.scores[position, place]
-                if position not in repeats and not np.isnan(scores).any():
-                    values = tuple(float(value) for value in scores)
-                    found.append(FrontPoint(event, tier, proposal.operator, values, int(result.flops[position, place])))
+                values = tuple(scores[position][place])
+                if position not in repeats and not any(map(math.isnan, values)):
+                    found.append(FrontPoint(event, tier, proposal.operator, values, flops[position][place]))
         if not found:
             return ()
         lead = plan.columns[0]

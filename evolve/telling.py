@@ -95,15 +95,18 @@ def _count(plan: Plan, state: State, done: Asked, result: BatchResult, judged: J
     num_samples = len(plan.benchmark.rows(done.batch.split))
     parameters = plan.graph.bytes(plan.graph.symbols) // 4
     tally, spent = dict(state.tally), 0.0
-    for position, proposal in enumerate(done.batch.proposals):
-        operator = operators.get(proposal.operator)
-        typed = operators.parse_settings(operator, proposal.settings)
-        cost = (
-            operator.cost(int(result.flops[position, -1]), parameters, typed)
-            + int(result.flops[position].sum()) * num_samples
-        )
+    known: dict[tuple[str, str], Any] = {}  # a batch has few operators and settings, and many births
+    numbers = zip(
+        result.flops[:, -1].tolist(), result.flops.sum(axis=1).tolist(), judged.fitness[:, 0].tolist(), strict=True
+    )
+    for proposal, (flops, of_tiers, score) in zip(done.batch.proposals, numbers, strict=True):
+        key = (proposal.operator, proposal.settings)
+        if key not in known:
+            operator = operators.get(proposal.operator)
+            known[key] = (operator, operators.parse_settings(operator, proposal.settings))
+        operator, typed = known[key]
+        cost = operator.cost(flops, parameters, typed) + of_tiers * num_samples
         spent += cost
-        score = float(judged.fitness[position, 0])
         tally[operator.key] = tally.get(operator.key, Tally()).with_birth(score, cost)
     members = plan.strategy.members(state.strategy)
     leading = _signed_of(plan, state, done, judged, members[0]) if members else ()

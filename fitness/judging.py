@@ -5,8 +5,7 @@ Shapes: n rows, T tiers, M objectives, K skills, N rows of the split.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +21,6 @@ from fitness.judge import Failure, Judge
 from fitness.measure import Measured, measure_classes
 from fitness.plan import DEFAULT_PLANS, PlanTable
 from population import dims
-from population.cbor import encode
 from population.errors import BenchmarkError, InvalidGraph
 from population.graph import OpGraph
 from population.operations import get as get_operation
@@ -141,7 +139,7 @@ class _Session:
         graph = self._stack.graph
         return Tile(
             key=self._key,
-            graph=self._graph_bytes,
+            graph=graph.encoded,
             rows=self._bare.gather(rows),
             tiers=tuple(self._judging.tiers.items()),
             plan=self._plan,
@@ -149,10 +147,6 @@ class _Session:
             num_classes=self._benchmark.num_classes,
             has_plugins=has_plugins(graph),
         )
-
-    @functools.cached_property
-    def _graph_bytes(self) -> bytes:
-        return encode(self._stack.graph.to_value())
 
     def _finite_rows(self) -> list[int]:
         """Returns the rows whose tensors are finite; the others get their verdict."""
@@ -186,8 +180,7 @@ class _Session:
         names = [objective.name for objective in self._benchmark.objectives]
         if "bytes" in names:
             widths = list(self._judging.tiers.values())[tier]
-            sizes = [self._stack.graph.bytes(live) for live in live_widths(self._stack, widths, rows)]
-            columns["bytes"] = np.array(sizes)
+            columns["bytes"] = np.array(_by_widths(self._stack, widths, rows, self._stack.graph.bytes))
         return np.stack([columns[name].astype(np.float64) for name in names], axis=1)
 
     def _fail(self, row: int, failure: Failure) -> None:
@@ -196,21 +189,31 @@ class _Session:
 
 def live_widths(stack: Stack, tier: Mapping[str, int], rows: Sequence[int]) -> Iterator[dict[str, int]]:
     """Yields the widths that these rows compute with in a tier: their own, cut to the tier's."""
+    names, table = stack.graph.symbol_names, stack.widths.tolist()
     for row in rows:
-        yield {symbol: min(width, tier.get(symbol, width)) for symbol, width in stack.widths_of(row).items()}
+        yield {symbol: min(width, tier.get(symbol, width)) for symbol, width in zip(names, table[row], strict=True)}
 
 
 def _count_flops(stack: Stack, judging: Judging) -> npt.NDArray[np.int64]:
     """Returns FLOPs a sample on live widths, ``[n, T]``."""
-    known: dict[tuple[tuple[str, int], ...], int] = {}
     flops = np.zeros((stack.num_rows, len(judging.tiers)), dtype=np.int64)
     for tier, widths in enumerate(judging.tiers.values()):
-        for row, live in enumerate(live_widths(stack, widths, range(stack.num_rows))):
-            key = tuple(sorted(live.items()))
-            if key not in known:
-                known[key] = stack.graph.flops(live)
-            flops[row, tier] = known[key]
+        flops[:, tier] = _by_widths(stack, widths, range(stack.num_rows), stack.graph.flops)
     return flops
+
+
+def _by_widths(
+    stack: Stack, tier: Mapping[str, int], rows: Sequence[int], count: Callable[[Mapping[str, int]], int]
+) -> list[int]:
+    """Returns what is counted of each row's widths in a tier; rows of equal widths are counted once."""
+    known: dict[tuple[int, ...], int] = {}
+    found = []
+    for live in live_widths(stack, tier, rows):
+        key = tuple(live.values())
+        if key not in known:
+            known[key] = count(live)
+        found.append(known[key])
+    return found
 
 
 def _output_channel(graph: OpGraph, benchmark: Benchmark) -> str:

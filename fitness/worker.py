@@ -116,9 +116,8 @@ class Worker:
         digests: list[bytes | None] = [None] * num
         rows: list[bytes | None] = [None] * num
         if stack is not None and judged is not None:
-            for position, row in enumerate(alive):
+            for position, (row, data) in enumerate(zip(alive, stack.all_row_bytes(), strict=True)):
                 verdicts[row], details[row] = judged.verdicts[position], judged.details[position]
-                data = stack.row_bytes(position)
                 digests[row], rows[row] = blake3(data).digest(), data  # what Stack.digests gives, encoded once
             result.scores[alive], result.skills[alive] = judged.scores, judged.skills
             result.flops[alive] = judged.flops

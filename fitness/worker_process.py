@@ -6,6 +6,7 @@ The second argument is a connection on which it gives signs of life.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import select
 import socket
@@ -34,6 +35,7 @@ def main() -> None:
     try:
         worker = _start(connection, wire.receive(connection))
         if worker is not None:
+            gc.freeze()  # the collector need not look at the libraries again
             _Service(connection, worker).serve()
     except wire.Closed:
         return

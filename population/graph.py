@@ -189,9 +189,14 @@ class OpGraph:
         )
 
     @cached_property
+    def encoded(self) -> builtins.bytes:
+        """The canonical bytes."""
+        return encode(self.to_value())
+
+    @cached_property
     def digest(self) -> builtins.bytes:
         """BLAKE3 of the canonical bytes, 32 bytes: the name of the species."""
-        return blake3(encode(self.to_value())).digest()
+        return blake3(self.encoded).digest()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, OpGraph) and (self is other or self.digest == other.digest)

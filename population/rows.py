@@ -11,9 +11,8 @@ Nouns: *header*, *payload* (the numbers after it).
 from __future__ import annotations
 
 import functools
-import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -23,10 +22,11 @@ from population import dims
 from population.cbor import decode, encode
 from population.errors import FormatError, InvalidGraph
 from population.graph import OpGraph
-from population.stack import TIER_MARK, Stack
+from population.stack import TIER_MARK, Stack, absent_rows
 
 MAGIC: Final = b"EVROW1"
 MAX_HEADER_BYTES: Final = 1 << 20
+_TABLE_BYTES: Final = 1 << 19
 _START: Final = len(MAGIC) + 4
 STATE_DTYPES: Final = {"float32": torch.float32, "float64": torch.float64, "int64": torch.int64}
 _NUMPY: Final[dict[str, np.dtype[Any]]] = {
@@ -37,24 +37,71 @@ _NUMPY: Final[dict[str, np.dtype[Any]]] = {
 _Entry = tuple[str, str, tuple[int, ...]]
 
 
-def encode_row(stack: Stack, row: int) -> bytes:
-    """The canonical bytes of a row."""
-    tensors, state = stack.live_tensors(row), stack.live_state(row)
-    widths = tuple(int(width) for width in stack.widths[row])
-    entries = tuple((name, _dtype_name(name, value), tuple(value.shape)) for name, value in state.items())
-    header = _header(stack.graph.digest, widths, tuple(tensors), entries)
-    numbers = [value.numpy() for value in (*tensors.values(), *state.values())]
-    payload = [array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes() for array in numbers]
-    return b"".join([MAGIC, len(header).to_bytes(4, "little"), header, *payload])
+def encode_rows(stack: Stack) -> list[bytes]:
+    """The canonical bytes of every row, which do not depend on the others."""
+    groups = _alike(stack)
+    if len(groups) == 1:
+        return _encode_alike(stack)
+    found: dict[int, bytes] = {}
+    for members in groups:
+        found.update(zip(members, _encode_alike(stack.gather(members)), strict=True))
+    return [found[row] for row in range(stack.num_rows)]
+
+
+def _alike(stack: Stack) -> list[list[int]]:
+    """The rows by what their headers say: widths, and which state values they have."""
+    lacks = [absent_rows(value.detach()).tolist() for value in stack.state.values()]
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for row, key in enumerate(zip(map(tuple, stack.widths.tolist()), *lacks, strict=True)):
+        groups.setdefault(key, []).append(row)
+    return list(groups.values())
+
+
+def _encode_alike(stack: Stack) -> list[bytes]:
+    """The bytes of rows that share a header."""
+    live = stack.widths_of(0)
+    values = {
+        name: dims.take(stack.tensors[name].detach(), stack.spec_of(name).shape, stack.graph.symbols, live, 1)
+        for name in sorted(stack.tensors)
+    }
+    state = {name: stack.state[name].detach() for name in stack.live_state(0)}
+    entries = tuple((name, _dtype_name(name, value), tuple(value.shape[1:])) for name, value in state.items())
+    header = _header(stack.graph.digest, tuple(live.values()), tuple(values), entries)
+    start = b"".join([MAGIC, len(header).to_bytes(4, "little"), header])
+    return list(_join(start, [value.numpy() for value in (*values.values(), *state.values())], stack.num_rows))
+
+
+def _join(start: bytes, arrays: Sequence[np.ndarray[Any, Any]], num_rows: int) -> Iterator[bytes]:
+    """For each row the same start and its own numbers of every array ``[P, ...]``."""
+    sizes = [array.nbytes // num_rows for array in arrays]
+    width = len(start) + sum(sizes)
+    step = max(1, _TABLE_BYTES // width)  # rows whose bytes stay in the cache until they are copied out
+    table = np.empty((min(step, num_rows), width), dtype=np.uint8)
+    table[:, : len(start)] = np.frombuffer(start, dtype=np.uint8)
+    for first in range(0, num_rows, step):
+        count, place = min(step, num_rows - first), len(start)
+        for array, size in zip(arrays, sizes, strict=True):
+            some = np.ascontiguousarray(array[first : first + count], dtype=array.dtype.newbyteorder("<"))
+            table[:count, place : place + size] = some.reshape(-1).view(np.uint8).reshape(count, size)
+            place += size
+        yield from (row.tobytes() for row in table[:count])
 
 
 def decode_rows(graph: OpGraph, rows: Sequence[bytes]) -> Stack:
     """The stack of some rows. Raises: FormatError where one of them is not a canonical row of this graph."""
     if not rows:
         return Stack.zeros(graph, 0)
-    split = [_split(bytes(row)) for row in rows]
-    alike = [list(group) for _, group in itertools.groupby(split, key=lambda parts: parts[0])]
-    return Stack.concat([_decode_alike(graph, group[0][0], [payload for _, payload in group]) for group in alike])
+    groups: dict[bytes, tuple[list[int], list[bytes]]] = {}
+    for place, data in enumerate(rows):
+        header, payload = _split(bytes(data))
+        places, payloads = groups.setdefault(header, ([], []))
+        places.append(place)
+        payloads.append(payload)
+    stacks = [_decode_alike(graph, header, payloads) for header, (_, payloads) in groups.items()]
+    if len(stacks) == 1:
+        return stacks[0]
+    order = [place for places, _ in groups.values() for place in places]
+    return Stack.concat(stacks).gather(np.argsort(np.array(order)).tolist())
 
 
 def _split(data: bytes) -> tuple[bytes, bytes]:
@@ -97,8 +144,8 @@ def _read_payloads(payloads: Sequence[bytes], entries: Sequence[_Entry]) -> list
     raw = np.frombuffer(b"".join(payloads), dtype=np.uint8).reshape(len(payloads), -1)
     values, start = [], 0
     for (_, dtype, shape), count in zip(entries, counts, strict=True):
-        array = np.ascontiguousarray(raw[:, start : start + count]).view(_NUMPY[dtype])
-        native = array.astype(array.dtype.newbyteorder("="), copy=True)
+        array = np.array(raw[:, start : start + count], order="C").view(_NUMPY[dtype])  # memory of its own
+        native = array.astype(array.dtype.newbyteorder("="), copy=False)
         values.append(torch.from_numpy(native).reshape(len(payloads), *shape))
         start += count
     return values

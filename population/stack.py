@@ -104,14 +104,14 @@ class Stack:
 
     def widths_of(self, row: int) -> dict[str, int]:
         """The live widths of a row by symbol."""
-        return dict(zip(self.graph.symbol_names, (int(width) for width in self.widths[row]), strict=True))
+        return dict(zip(self.graph.symbol_names, self.widths[row].tolist(), strict=True))
 
     def state_or(self, name: str, default: float, shape: Sequence[int] = ()) -> torch.Tensor:
         """A state value ``[P, *shape]``, rows that lack it at ``default``; independent of what other rows have."""
         found = self.state.get(name)
         if found is None:
             return torch.full((self.num_rows, *shape), default, dtype=torch.float32)
-        absent = _absent_rows(found).reshape(-1, *(1,) * (found.dim() - 1))
+        absent = absent_rows(found).reshape(-1, *(1,) * (found.dim() - 1))
         return torch.where(absent, torch.tensor(default, dtype=found.dtype), found)
 
     @property
@@ -175,13 +175,17 @@ class Stack:
     def live_state(self, row: int) -> dict[str, torch.Tensor]:
         """The state values that a row has, by sorted name."""
         found = {name: self.state[name][row].detach().contiguous() for name in sorted(self.state)}
-        return {name: value for name, value in found.items() if not bool(_absent_rows(value[None])[0])}
+        return {name: value for name, value in found.items() if not bool(absent_rows(value[None])[0])}
 
     def row_bytes(self, row: int) -> bytes:
         """The canonical bytes of a row: see `population.rows`."""
-        from population.rows import encode_row
+        return self.gather([row]).all_row_bytes()[0]
 
-        return encode_row(self, row)
+    def all_row_bytes(self) -> list[bytes]:
+        """The canonical bytes of every row, far cheaper than one by one."""
+        from population.rows import encode_rows
+
+        return encode_rows(self)
 
     @staticmethod
     def from_row_bytes(graph: OpGraph, rows: Sequence[bytes]) -> Stack:
@@ -192,7 +196,7 @@ class Stack:
 
     def digests(self) -> list[bytes]:
         """The weights digest of every row: BLAKE3 of its canonical bytes, 32 bytes."""
-        return [blake3(self.row_bytes(row)).digest() for row in range(self.num_rows)]
+        return [blake3(data).digest() for data in self.all_row_bytes()]
 
 
 def vector_graph(num_dimensions: int) -> OpGraph:
@@ -204,7 +208,7 @@ def vector_graph(num_dimensions: int) -> OpGraph:
     return OpGraph.build((), (), (), {}, free={"x": spec})
 
 
-def _absent_rows(values: torch.Tensor) -> torch.Tensor:
+def absent_rows(values: torch.Tensor) -> torch.Tensor:
     """Which rows of ``[P, ...]`` are NaN throughout, bool ``[P]``."""
     if not values.is_floating_point():
         return torch.zeros(values.shape[0], dtype=torch.bool)

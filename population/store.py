@@ -18,6 +18,7 @@ from population.cbor import Link, decode, encode
 from population.cid import Codec, cid_of, parse_cid
 from population.errors import FormatError, InputError, NewerHome, NotFound, StoreCorrupt
 from population.files import FileSystem
+from population.packs import Packs
 
 if TYPE_CHECKING:
     import population.block
@@ -99,6 +100,10 @@ class BlockStore:
     def root(self) -> Path:
         """The folder of the store."""
         return self._root
+
+    def packs(self) -> Packs:
+        """The rows that lie beside the objects, many in a file."""
+        return Packs(self._files, self._root)
 
     # ---- blocks --------------------------------------------------------------------------------------------------
 

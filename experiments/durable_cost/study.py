@@ -1,6 +1,6 @@
 """What do jail, lineage and tracking cost a generation, each and together?
 
-    python -m experiments.durable_cost.study                         populations of 256 and 1,024, 24 rounds each
+    python -m experiments.durable_cost.study                         populations of 256 and 1,024, 10 rounds each
     python -m experiments.durable_cost.study --rounds 4 --smoke
 
 Five campaigns of one seed live side by side in one process, each with another part left out, and take turns of a few
@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
+import os
 import statistics
 import tempfile
 import threading
@@ -26,6 +28,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from evolve.campaign import begin
+from evolve.checkpoint import Checkpoints
 from evolve.config import check_config, read_yaml
 from evolve.home import Home
 from evolve.outcome import progress_of
@@ -35,7 +38,7 @@ from evolve.shell import Hands, Interrupted, drive
 from evolve.state import State
 from evolve.tracker import NullTracker, Tracker
 from evolve.tracking import MlflowTracker
-from experiments.record import write_record
+from experiments.record import read_record, write_record
 from fitness.inprocess import InProcessEvaluator
 from fitness.judge import InlineJudge, SubprocessJudge
 from population.clock import SystemClock
@@ -54,7 +57,9 @@ VARIANTS: Mapping[str, frozenset[str]] = {
 #: The first generations fill caches and start threads.
 WARM_UP = 3
 #: Generations a turn: long enough for the tracker, which speaks about once a second, to do so in its own campaign's turn.
-TURN = {256: 6, 1024: 2}
+#: Ten rounds are whole periods of keyframes, which come every tenth generation.
+TURN = {256: 5, 1024: 2}
+CPU = "cpu "
 #: What "together" may cost, as a part of a generation, by population.
 WANTED = {256: 0.15, 1024: 0.10}
 
@@ -111,6 +116,7 @@ class Variant:
         self._home = Home.create(root / name.replace(" ", "-"))
         self.tracker: Tracker = self._make_tracker()
         stack.callback(self.tracker.close)
+        self._writer: LineageWriter | None = None
         self._commit = self._make_commit(stack)
         self._thread = threading.Thread(target=self._live, daemon=True)
         self._thread.start()
@@ -125,6 +131,7 @@ class Variant:
         if "lineage" not in self._parts:
             return lambda commit: None
         writer = stack.enter_context(LineageWriter(self._home.files, self._home.root, "cost", self._clock))
+        self._writer = writer
 
         def commit(found: Commit) -> None:
             rows = {table: [{**row, "campaign": "cost"} for row in entries] for table, entries in found.rows.items()}
@@ -139,6 +146,7 @@ class Variant:
         shelf = (
             StoreShelf(self._plan, self._home.block_store()) if "lineage" in self._parts else MemoryShelf(self._plan)
         )
+        checkpoints = Checkpoints(self._plan, self._home.files, self._home.root)
         began, seen = self._clock.monotonic(), 1
         self.tracker.begin("cost", self._plan.config.model_dump(mode="json"), {})
 
@@ -147,6 +155,8 @@ class Variant:
             report = progress_of(self._plan, state, self._clock.monotonic() - began)
             if state.step > seen:
                 seen = state.step
+                if self._writer is not None:
+                    checkpoints.offer(state, self._writer.last_commit)
                 shares = {f"share_{name}": value for name, value in report.operator_shares.items()}
                 best = {f"best_{name}": value for name, value in report.best.items()}
                 counts = {"evaluations": float(report.evaluations), "flops": report.flops}
@@ -170,18 +180,35 @@ class Variant:
 
 
 def measure(population: int, rounds: int) -> dict[str, list[float]]:
-    """Returns the seconds a generation took in each turn, by variant; turn i of all variants is the same work."""
+    """Returns the seconds and CPU seconds a generation took in each turn, by variant; turn i of all is the same work."""
     plan = make_plan(check_config(config_of(population, rounds)))
-    seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    seconds: dict[str, list[float]] = {kind + name: [] for kind in ("", CPU) for name in VARIANTS}
     with tempfile.TemporaryDirectory(prefix="evolve-cost-") as folder, contextlib.ExitStack() as stack:
         variants = [Variant(name, plan, Path(folder), stack) for name in VARIANTS]
         for variant in variants:
             _generations(variant, WARM_UP)
+        gc.freeze()  # as a launched campaign does
         for number in range(rounds):
             start = number % len(variants)
             for variant in (*variants[start:], *variants[:start]):
-                seconds[variant.name].append(_generations(variant, TURN.get(population, 1)))
+                count, before = TURN.get(population, 1), cpu_seconds()
+                seconds[variant.name].append(_generations(variant, count))
+                seconds[CPU + variant.name].append((cpu_seconds() - before) / count)
     return seconds
+
+
+def cpu_seconds() -> float:
+    """Returns the CPU time of this process and of all below it so far: what neighbours on a busy machine change least."""
+    fields: dict[int, list[str]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields[int(path.parent.name)] = path.read_text().rpartition(")")[2].split()
+    family, size = {os.getpid()}, 0
+    while len(family) > size:
+        size = len(family)
+        family |= {pid for pid, found in fields.items() if int(found[1]) in family}
+    ticks = sum(int(ticks) for pid in family for ticks in fields[pid][11:15])  # own and of ended children
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _generations(variant: Variant, count: int) -> float:
@@ -192,15 +219,22 @@ def _generations(variant: Variant, count: int) -> float:
     return taken / count
 
 
-def shares(seconds: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
+def shares(seconds: Mapping[str, list[float]], kind: str = "") -> dict[str, dict[str, float]]:
     """Returns what each part costs, as a part of a whole generation: paired by turn, median and quartiles."""
     pairs = {part: f"no {part}" for part in PARTS} | {"together": "none of them"}
-    found = {}
-    for part, without in pairs.items():
-        each = [(whole - less) / whole for whole, less in zip(seconds["everything"], seconds[without], strict=True)]
+    found, everything = {}, seconds[kind + "everything"]
+    for part, without in ((part, seconds[kind + name]) for part, name in pairs.items()):
+        each = [(whole - less) / whole for whole, less in zip(everything, without, strict=True)]
         low, median, high = statistics.quantiles(each, n=4)
-        sums = sum(seconds["everything"]), sum(seconds[without])
-        found[part] = {"median": median, "low": low, "high": high, "of_sums": (sums[0] - sums[1]) / sums[0]}
+        sums = sum(everything), sum(without)
+        fastest = statistics.quantiles(everything, n=4)[0], statistics.quantiles(without, n=4)[0]
+        found[part] = {
+            "median": median,
+            "low": low,
+            "high": high,
+            "of_sums": 1.0 - sums[1] / sums[0],
+            "of_lower_quartiles": 1.0 - fastest[1] / fastest[0],
+        }
     return found
 
 
@@ -227,7 +261,7 @@ def main() -> None:
     mpl.use("agg")
     torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=24)
+    parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--populations", type=int, nargs="+", default=list(WANTED))
     parser.add_argument("--smoke", action="store_true", help="a population of 32, files under a name of their own")
     arguments = parser.parse_args()
@@ -240,16 +274,29 @@ def main() -> None:
                 f"{population:5} {name:13} median {median * 1e3:7.1f} ms ({low * 1e3:.1f} to {high * 1e3:.1f})",
                 flush=True,
             )
-        for part, share in shares(results[population]).items():
+        found = [(kind, *item) for kind in ("", CPU) for item in shares(results[population], kind).items()]
+        for kind, part, share in found:
             spread = f"{share['low']:+.3f} to {share['high']:+.3f}"
             print(
-                f"{population:5} {part:13} {share['median']:+.3f} of a generation ({spread}), {share['of_sums']:+.3f} of sums"
+                f"{population:5} {kind + part:13} {share['median']:+.3f} ({spread}), {share['of_sums']:+.3f} of sums, "
+                f"{share['of_lower_quartiles']:+.3f} of lower quartiles"
             )
-    name = "smoke" if arguments.smoke else "results"
-    settings = {"rounds": arguments.rounds, "warm_up": WARM_UP, "config": config_of(0, arguments.rounds)}
-    summary = {str(population): {"seconds": found, "shares": shares(found)} for population, found in results.items()}
-    write_record(HERE / f"{name}.json", settings, summary)
-    plot(results, HERE / ("smoke.png" if arguments.smoke else "plot.png"))
+        save(results, arguments.rounds, "smoke" if arguments.smoke else "results")
+
+
+def save(results: dict[int, dict[str, list[float]]], rounds: int, name: str) -> None:
+    """Writes what was measured, with what an earlier run measured of other populations."""
+    path = HERE / f"{name}.json"
+    before = read_record(path)["results"] if path.exists() else {}
+    whole = {int(population): found["seconds"] for population, found in before.items()} | results
+    whole = dict(sorted(whole.items()))
+    settings = {"rounds": rounds, "warm_up": WARM_UP, "turn": TURN, "config": config_of(0, rounds)}
+    summary = {
+        str(population): {"seconds": found, "shares": shares(found), "cpu_shares": shares(found, CPU)}
+        for population, found in whole.items()
+    }
+    write_record(path, settings, summary)
+    plot(whole, HERE / ("smoke.png" if name == "smoke" else "plot.png"))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from evolve import launch as launching
+from evolve import publish
 from evolve import purge as purging
 from evolve.fork import make_origin
 from evolve.home import Home
@@ -64,7 +65,31 @@ def other_alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 def _objects(home: Home) -> dict[str, bytes]:
     store = home.block_store()
-    return {cid: store.get_object(cid) for cid in store.list_objects()}
+    packs = store.packs()
+    objects = {cid: store.get_object(cid) for cid in store.list_objects()}
+    return objects | {f"pack {name}": b"".join(sorted(packs.digests(name))) for name in packs.names()}
+
+
+def _alone(tmp_path: Path, *overrides: str) -> dict[str, bytes]:
+    """Returns the objects of a home in which only this campaign ran."""
+    whole.run_in(tmp_path / "alone", *overrides)
+    return _objects(Home.open(tmp_path / "alone"))
+
+
+def test_a_purge_takes_a_campaigns_packs_and_leaves_those_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "LEAST_ROWS", 1)
+    for overrides in ((), OTHER):
+        whole.run_in(tmp_path / "h", *overrides)
+    home = Home.open(tmp_path / "h")
+    before = _objects(home)
+    stone = purge(home, whole.HANDLE, ManualClock(5.0))
+    assert _objects(home) == _alone(tmp_path, *OTHER)
+    assert len([name for name in _objects(home) if name.startswith("pack ")]) > 0
+    assert stone["objects_removed"] == len(before) - len(_objects(home)) > 0
+    assert {path.suffix for path in (home.store_root / "packs").iterdir()} == {".index", ".rows"}
+    assert len(list((home.store_root / "packs").iterdir())) == 2 * len(home.block_store().packs().names())
 
 
 def test_a_purged_campaign_is_gone_and_the_others_are_as_if_it_had_never_been(

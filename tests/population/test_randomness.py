@@ -64,3 +64,9 @@ def test_normals_have_the_moments_of_a_standard_normal() -> None:
 def test_a_rate_outside_0_and_1_is_refused() -> None:
     with pytest.raises(ValueError, match="rate must lie in"):
         coins(0, 0, 1, 1.5)
+
+
+def test_words_are_those_of_a_generator_made_for_them_whatever_was_drawn_before():
+    for seed, stream, count in ((0, 0, 1), (2**64 - 1, 2**63, 9), (5, 7, 0), (5, 7, 33), (6, 7, 2)):
+        fresh = np.random.Philox(key=np.array([seed, stream], dtype=np.uint64)).random_raw(count // 4 + 1)
+        assert words(seed, stream, count).tolist() == fresh.astype("<u8").view("<u2")[:count].tolist()

@@ -65,11 +65,13 @@ def _growth(name: str, minutes: np.ndarray, values: np.ndarray) -> Growth:
 
 
 def memory_of(pid: int) -> float:
-    """Returns the bytes of a process that are its own or its share; 0 where it is gone."""
+    """Returns the bytes of a process that are its own or its share, files left out; 0 where it is gone.
+
+    Pages of libraries count for whoever maps them: a process's share of them grows when others end.
+    """
     with suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return float(line.split()[1]) * 1024
+        lines = [line.split() for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()]
+        return float(sum(int(line[1]) for line in lines if line[0] in ("Pss_Anon:", "Pss_Shmem:"))) * 1024
     return 0.0
 
 
