@@ -15,7 +15,7 @@ from fitness.jail.warm import warm
 from fitness.unit_codec import unit_from_parts
 from fitness.verdict import WrongOutput
 from fitness.zygote_service import Role, import_all, import_named, serve
-from population.rows import encode_row
+from population.rows import encode_rows
 
 
 def prepare(start: wire.Message) -> Role:
@@ -43,7 +43,7 @@ def _make(
         stack = materialise(unit, objects.__getitem__, training)
     if stack.num_rows != 1:
         raise WrongOutput(f"materialise made {stack.num_rows} rows for 1 candidate")
-    data = encode_row(stack, 0)
+    (data,) = encode_rows(stack)
     if len(data) > len(taken):
         raise WrongOutput(f"a row of {len(data)} bytes is too large")
     taken[: len(data)] = data

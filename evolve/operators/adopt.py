@@ -16,4 +16,6 @@ def apply(making: Making, settings: AdoptSettings) -> Stack:
     return parents
 
 
-adopt = register(Operator("adopt", 1, 1, AdoptSettings, apply, cost=lambda flops, parameters, settings: 0, draws=False))
+adopt = register(
+    Operator("adopt", 1, 1, AdoptSettings, apply, cost=lambda flops, parameters, settings: parameters, draws=False)
+)

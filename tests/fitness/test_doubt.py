@@ -59,8 +59,8 @@ def test_a_real_kill_from_outside_is_no_verdict() -> None:
     killed: Counter[int] = Counter()
     judge = SubprocessJudge(plugins=PLUGINS, limits=LIMITS)
     judged(candidates([""]), judge)
-    assert judge._zygote is not None
-    with killed_meanwhile(judge._zygote.pid, 1, 0.3, killed):
+    assert judge._cell.running is not None
+    with killed_meanwhile(judge._cell.running.pid, 1, 0.3, killed):
         found = judged(candidates(["sleep"]), judge)
     judge.close()
     assert killed[1] == 1
