@@ -83,7 +83,8 @@ def test_another_seed_gives_another_population_lineage_and_champion(one_worker: 
     assert all(other[name] != one_worker[name] for name in whole.SAME)
 
 
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.slow  # quickly: tests/evolve/test_kills.py
+@pytest.mark.parametrize("workers", [1, 2])
 def test_workers_killed_at_work_change_nothing_but_an_incident(
     one_worker: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:

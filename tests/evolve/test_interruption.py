@@ -42,7 +42,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any],
 LONG_STEP = ("operators.burst.settings.steps=9999", "operators.burst.weight=1000")
 
 
-@pytest.mark.parametrize("when", ["starting", "in the midst of a unit"])
+@pytest.mark.parametrize("when", [pytest.param("starting", marks=pytest.mark.slow), "in the midst of a unit"])
 def test_no_process_is_left_when_a_driver_is_killed(tmp_path: Path, when: str) -> None:
     home = tmp_path / "h"
     with whole.Driver(whole.run_command(home, *LONG_STEP, "--workers", "2")) as driver:

@@ -168,7 +168,8 @@ TRIGGERS = {
 }
 
 
-@pytest.mark.parametrize("kind", [pytest.param("in process", marks=pytest.mark.slow), "processes", RAY_SLOWLY])
+@pytest.mark.slow  # a whole campaign of such candidates is judged quickly: tests/evolve/test_poisoned_campaign.py
+@pytest.mark.parametrize("kind", ["in process", "processes", "ray"])
 def test_half_hostile_candidates_get_their_verdicts_and_change_no_neighbours_bit(
     kind: str, request: pytest.FixtureRequest
 ) -> None:

@@ -87,6 +87,7 @@ def check(judges: int, zygotes: int, workers: int, told: Callable[[str], None]) 
     )
 
 
+@pytest.mark.slow  # quickly, without workers: tests/fitness/jail/test_judging.py
 def test_no_process_outlives_a_kill(told: Callable[[str], None]) -> None:
     check(5, 1, 0, told)
 
