@@ -13,7 +13,7 @@ from fitness.inprocess import InProcessEvaluator
 from fitness.jail.probe import probe
 from fitness.processes import ProcessEvaluator
 from population.errors import ConfigError, EvaluatorFailed
-from tests.fitness.contract import KINDS, RAY_SLOWLY, build, plain, run
+from tests.fitness.contract import KINDS, build, plain, run
 from tests.fitness.toys import MATERIALISE, hostile_graph, toy_benchmark, toy_graph, unit_of
 
 
