@@ -31,7 +31,7 @@ MAX_GRAPH_BYTES = 16 << 20
 
 @dataclass(frozen=True)
 class Tile:
-    """Rows of one species to run in one go.
+    """Rows of one species to run in one go: those of one tile of the plan, or of several, one after the other.
 
     Attributes:
         key: names the inputs. graph: canonical bytes of the op graph's plain value. rows: the candidates, without state.
@@ -129,18 +129,22 @@ class Samples:
 def forward(tile: Tile, samples: Samples) -> Outputs:
     """Returns the outputs of a tile, one array ``[rows, K, R]`` a tier.
 
-    The tile is computed at its plan's size: missing candidates are copies of its first row, missing samples are zeros.
+    Everything is computed at the plan's size: missing candidates are copies of a first row, missing samples are zeros.
 
     Raises:
         WrongOutput: an operation broke its promise. Whatever else an operation raises passes through.
     """
+    size, count = tile.plan.candidates, tile.rows.num_rows
     with torch.no_grad():
-        stack = tile.rows
-        missing = tile.plan.candidates - stack.num_rows
-        full = stack.gather(torch.tensor([*range(stack.num_rows), *[0] * missing], dtype=torch.int64))
-        return tuple(
-            _run_tier(slice_stack(full, widths, name) if widths else full, tile, samples) for name, widths in tile.tiers
-        )
+        pieces = [_forward(tile, range(start, min(start + size, count)), samples) for start in range(0, count, size)]
+    return pieces[0] if len(pieces) == 1 else tuple(np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
+
+
+def _forward(tile: Tile, rows: range, samples: Samples) -> Outputs:
+    missing = tile.plan.candidates - len(rows)
+    full = tile.rows.gather(torch.tensor([*rows, *[rows[0]] * missing], dtype=torch.int64))
+    tiers = (slice_stack(full, widths, name) if widths else full for name, widths in tile.tiers)
+    return tuple(_run_tier(stack, tile, samples)[: len(rows)] for stack in tiers)
 
 
 @contextlib.contextmanager
@@ -163,7 +167,7 @@ def _run_tier(stack: Stack, tile: Tile, samples: Samples) -> npt.NDArray[np.floa
             found = f"{list(result.shape)} {str(result.dtype).removeprefix('torch.')}"
             raise WrongOutput(f"output {tile.output!r} must be {list(expected)} float32, got {found}")
         outputs[..., start : start + tile.plan.samples] = result
-    kept: npt.NDArray[np.float32] = outputs[: tile.rows.num_rows, :, : samples.num_rows].contiguous().numpy()
+    kept: npt.NDArray[np.float32] = outputs[..., : samples.num_rows].contiguous().numpy()
     return kept
 
 

@@ -26,6 +26,10 @@ from population.graph import OpGraph
 from population.operations import get as get_operation
 from population.stack import Stack
 
+#: How many tiles are judged with one question at most, and how many bytes of outputs they may give, unless one gives more.
+TILES_AT_ONCE = 16
+BYTES_AT_ONCE = 64 << 20
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -109,9 +113,27 @@ class _Session:
             return
         if not self._judge.holds(self._key):
             self._judge.load(self._key, self._benchmark.inputs_of(self._judging.split))
-        step = 1 if has_plugins(self._stack.graph) else self._plan.candidates
+        step = 1 if has_plugins(self._stack.graph) else self._rows_at_once()
         for start in range(0, len(rows), step):
-            self._run_tile(rows[start : start + step])
+            self._run_tiles(rows[start : start + step])
+
+    def _rows_at_once(self) -> int:
+        num_outputs = len(self._judging.tiers) * self._benchmark.num_classes * len(self._targets)
+        most = BYTES_AT_ONCE // max(4 * num_outputs * self._plan.candidates, 1)
+        return self._plan.candidates * min(max(most, 1), TILES_AT_ONCE)
+
+    def _run_tiles(self, rows: Sequence[int]) -> None:
+        """Has several tiles judged with one question, since asking costs as much as a small tile; each alone if that fails."""
+        size = self._plan.candidates
+        if len(rows) <= size:
+            self._run_tile(rows)
+            return
+        answer = self._judge.run(self._tile(rows))
+        if not isinstance(answer, Failure):
+            self._score(rows, answer)
+            return
+        for start in range(0, len(rows), size):
+            self._run_tile(rows[start : start + size])
 
     def _run_tile(self, rows: Sequence[int]) -> None:
         answer = self._judge.run(self._tile(rows))

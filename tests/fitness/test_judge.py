@@ -225,6 +225,27 @@ def test_a_tile_of_ours_that_fails_is_split_and_its_innocent_rows_keep_their_bit
     assert found.scores[innocent].tobytes() == alone.scores[innocent].tobytes()
 
 
+def test_several_tiles_are_asked_for_at_once_and_one_by_one_where_that_fails() -> None:
+    stack = make_stack(toy_graph(), range(11))
+    guilty, asked = stack.tensors["out.bias"][6], []
+
+    class Fragile(InlineJudge):
+        def run(self, tile: Tile, *, fresh: bool = False) -> object:  # type: ignore[override]
+            asked.append(tile.rows.num_rows)
+            if any(torch.equal(bias, guilty) for bias in tile.rows.tensors["out.bias"]):
+                return Failure(verdict.CRASH, "a kernel broke")
+            return super().run(tile, fresh=fresh)
+
+    plans = PlanTable((), KernelPlan(4, 32))
+    found = judge_stack(stack, toy_benchmark(), Fragile(), JUDGING, plans)  # type: ignore[arg-type]
+    assert asked == [11, 4, 4, 1, 1, 1, 1, 3]
+    assert [row for row, cause in enumerate(found.verdicts) if cause != "ok"] == [6]
+    innocent = [row for row in range(11) if row != 6]
+    for row in innocent:
+        alone = judge_stack(stack.gather([row]), toy_benchmark(), InlineJudge(), JUDGING, plans)
+        assert alone.scores[0].tobytes() == found.scores[row].tobytes()
+
+
 def test_outputs_do_not_depend_on_the_sample_tile() -> None:
     from fitness.forward import Samples
 
