@@ -68,9 +68,9 @@ def duration(seconds: float) -> str:
     >>> duration(0.0123), duration(3.21), duration(71), duration(7384)
     ('12 ms', '3.2 s', '1 min 11 s', '2 h 3 min')
     """
-    if seconds < 1:
+    if round(seconds * 1000) < 1000:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -33,7 +33,7 @@ def test_the_last_line_of_json_has_what_scripts_rely_on(finished: Done) -> None:
 def shown(finished: Done, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Answer]:
     """A copy of the home, and what the program prints there of a campaign that was done before."""
     home = Path(shutil.copytree(finished.home, tmp_path_factory.mktemp("shown") / "h"))
-    return home, run_apart("run", finished.config, "--home", home, env=DEAD)
+    return home, run_apart("run", finished.config, "--home", home, env=DEAD, cwd=home.parent)
 
 
 def test_a_campaign_that_is_done_is_shown_not_computed_twice(shown: tuple[Path, Answer]) -> None:
@@ -49,13 +49,12 @@ def test_a_campaign_that_is_done_is_shown_not_computed_twice(shown: tuple[Path, 
 
 
 def test_the_five_commands_at_the_end_work_as_printed(
-    shown: tuple[Path, Answer], program: Program, tmp_path: Path
+    shown: tuple[Path, Answer], program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(shown[0].parent)  # where they were printed
     commands = [line.strip() for line in shown[1].out.split("What to type next")[1].splitlines() if line.strip()]
     assert [text.split("-m evolve ")[1].split()[0] for text in commands] == ["heads", "lineage", "query", "infer", "ui"]
-    done = subprocess.run(
-        ["/bin/sh", "-c", commands[0]], env=environment(), capture_output=True, cwd=tmp_path, check=False
-    )
+    done = subprocess.run(["/bin/sh", "-c", commands[0]], env=environment(), capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout
     for text in commands[1:3]:
