@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fitness import verdict, wire
-from fitness.cell import ANSWERS_PER_CHILD, Cell
+from fitness.cell import Cell
 from fitness.forward import Outputs, Samples, Tile, bytes_of, forward, single_threaded
 from fitness.jail.memory import Region, size_of
 from fitness.jail.probe import Report, report_of
@@ -25,7 +25,7 @@ __all__ = ["Failure", "InlineJudge", "Judge", "Limits", "SubprocessJudge"]
 
 PROCESS = "fitness.judge_process"
 #: After so many tiles a child is replaced, and when it holds so much more memory than after its first.
-TILES_PER_CHILD = ANSWERS_PER_CHILD
+TILES_PER_CHILD = 256
 GROWTH_BYTES = 128 << 20
 
 
@@ -101,6 +101,7 @@ class SubprocessJudge:
         self._cell = Cell(PROCESS, start, self.limits, without=self.without, prepare=self._send_all_inputs)
         self._report: Report | None = None
         self._first_bytes = 0
+        self._num_tiles = 0
 
     @property
     def report(self) -> Report:
@@ -161,16 +162,17 @@ class SubprocessJudge:
         if answer.fields.get("bytes") != num_bytes:
             return self._cell.refuse()
         outputs = _copied(child.taken, shapes)
-        if tile.has_plugins or self._is_worn(child):
+        if tile.has_plugins or self._is_worn(child, tile):
             self._cell.end_child()
         return outputs
 
-    def _is_worn(self, child: Child) -> bool:
+    def _is_worn(self, child: Child, tile: Tile) -> bool:
         """Returns whether a child that answered has done its share, or holds on to memory."""
         held = child.private_bytes()
         if self._cell.answered == 1:
-            self._first_bytes = held
-        return self._cell.answered >= TILES_PER_CHILD or held - self._first_bytes >= GROWTH_BYTES
+            self._first_bytes, self._num_tiles = held, 0
+        self._num_tiles += math.ceil(tile.rows.num_rows / tile.plan.candidates)
+        return self._num_tiles >= TILES_PER_CHILD or held - self._first_bytes >= GROWTH_BYTES
 
     def _send_all_inputs(self, zygote: Zygote) -> None:
         for key in self._inputs:

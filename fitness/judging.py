@@ -5,6 +5,7 @@ Shapes: n rows, T tiers, M objectives, K skills, N rows of the split.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,9 +27,11 @@ from population.graph import OpGraph
 from population.operations import get as get_operation
 from population.stack import Stack
 
-#: How many tiles are judged with one question at most, and how many bytes of outputs they may give, unless one gives more.
+#: How many tiles are judged with one question at most; how many bytes of outputs they may give and how long they may
+#: take, unless one does more: limits hold for a question, so that only small tiles share one. No bit depends on it.
 TILES_AT_ONCE = 16
 BYTES_AT_ONCE = 64 << 20
+SECONDS_AT_ONCE = 0.1
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ class _Session:
         self._plan = plans.plan_for(stack.graph)
         self._key = benchmark.digest(judging.split)
         self._targets = benchmark.targets_of(judging.split)
+        self._tile_s: float | None = None
         num, num_tiers = stack.num_rows, len(judging.tiers)
         self.judged = Judged(
             verdicts=[verdict.OK] * num,
@@ -113,20 +117,27 @@ class _Session:
             return
         if not self._judge.holds(self._key):
             self._judge.load(self._key, self._benchmark.inputs_of(self._judging.split))
-        step = 1 if has_plugins(self._stack.graph) else self._rows_at_once()
-        for start in range(0, len(rows), step):
-            self._run_tiles(rows[start : start + step])
+        while rows:
+            count = 1 if has_plugins(self._stack.graph) else self._plan.candidates * self._tiles_at_once()
+            self._run_tiles(rows[:count])
+            rows = rows[count:]
 
-    def _rows_at_once(self) -> int:
+    def _tiles_at_once(self) -> int:
+        """Returns how many tiles the next question holds: one until it is known how long one takes."""
+        if self._tile_s is None:
+            return 1
         num_outputs = len(self._judging.tiers) * self._benchmark.num_classes * len(self._targets)
-        most = BYTES_AT_ONCE // max(4 * num_outputs * self._plan.candidates, 1)
-        return self._plan.candidates * min(max(most, 1), TILES_AT_ONCE)
+        by_bytes = BYTES_AT_ONCE // max(4 * num_outputs * self._plan.candidates, 1)
+        by_time = int(min(SECONDS_AT_ONCE / max(self._tile_s, 1e-9), TILES_AT_ONCE))
+        return max(min(by_bytes, by_time), 1)
 
     def _run_tiles(self, rows: Sequence[int]) -> None:
         """Has several tiles judged with one question, since asking costs as much as a small tile; each alone if that fails."""
         size = self._plan.candidates
         if len(rows) <= size:
+            began = time.monotonic()
             self._run_tile(rows)
+            self._tile_s = time.monotonic() - began
             return
         answer = self._judge.run(self._tile(rows))
         if not isinstance(answer, Failure):

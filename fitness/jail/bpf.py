@@ -94,6 +94,8 @@ def install(program: bytes) -> None:
     """Puts this process under a filter, for good. Raises: OSError."""
 
     class Program(ctypes.Structure):
+        """The kernel's ``struct sock_fprog``."""
+
         _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p)]
 
     memory = ctypes.create_string_buffer(program, len(program))

@@ -225,7 +225,8 @@ def test_a_tile_of_ours_that_fails_is_split_and_its_innocent_rows_keep_their_bit
     assert found.scores[innocent].tobytes() == alone.scores[innocent].tobytes()
 
 
-def test_several_tiles_are_asked_for_at_once_and_one_by_one_where_that_fails() -> None:
+def test_several_tiles_are_asked_for_at_once_and_one_by_one_where_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fitness.judging.SECONDS_AT_ONCE", float("inf"))
     stack = make_stack(toy_graph(), range(11))
     guilty, asked = stack.tensors["out.bias"][6], []
 
@@ -238,12 +239,38 @@ def test_several_tiles_are_asked_for_at_once_and_one_by_one_where_that_fails() -
 
     plans = PlanTable((), KernelPlan(4, 32))
     found = judge_stack(stack, toy_benchmark(), Fragile(), JUDGING, plans)  # type: ignore[arg-type]
-    assert asked == [11, 4, 4, 1, 1, 1, 1, 3]
+    assert asked == [4, 7, 4, 1, 1, 1, 1, 3]
     assert [row for row, cause in enumerate(found.verdicts) if cause != "ok"] == [6]
     innocent = [row for row in range(11) if row != 6]
     for row in innocent:
         alone = judge_stack(stack.gather([row]), toy_benchmark(), InlineJudge(), JUDGING, plans)
         assert alone.scores[0].tobytes() == found.scores[row].tobytes()
+
+
+def test_tiles_that_take_long_are_asked_for_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits hold for a question: several large tiles in one would meet them though each is within."""
+    monkeypatch.setattr("fitness.judging.SECONDS_AT_ONCE", 0.0)
+    asked = []
+
+    class Noting(InlineJudge):
+        def run(self, tile: Tile, *, fresh: bool = False) -> object:  # type: ignore[override]
+            asked.append(tile.rows.num_rows)
+            return super().run(tile, fresh=fresh)
+
+    plans = PlanTable((), KernelPlan(4, 32))
+    judge_stack(make_stack(toy_graph(), range(11)), toy_benchmark(), Noting(), JUDGING, plans)  # type: ignore[arg-type]
+    assert asked == [4, 4, 3]
+
+
+def test_a_child_is_replaced_after_its_share_of_tiles_however_they_were_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fitness.judging.SECONDS_AT_ONCE", float("inf"))
+    monkeypatch.setattr("fitness.judge.TILES_PER_CHILD", 3)
+    judge = SubprocessJudge(limits=LIMITS)
+    judge_stack(make_stack(toy_graph(), range(11)), toy_benchmark(), judge, JUDGING, PlanTable((), KernelPlan(4, 32)))
+    assert judge._cell.child is None  # one tile, then two at once
+    judge.close()
 
 
 def test_outputs_do_not_depend_on_the_sample_tile() -> None:
