@@ -10,11 +10,12 @@ WITNESS = True
 
 
 def attack(plants: Plants) -> str | None:
-    if os.fork() == 0:
+    if (first := os.fork()) == 0:
         os.setsid()
         if os.fork() == 0:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             os.closerange(0, 1024)
             time.sleep(60)
         os._exit(0)
+    os.waitpid(first, 0)
     return "left one behind"
