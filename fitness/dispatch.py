@@ -19,11 +19,17 @@ from fitness.benchmark import Benchmark
 from fitness.evaluator import UnitResult, WorkUnit
 from fitness.objects import MAX_TRIES, Held, ObjectTable
 from fitness.worker import failed_result
-from population.errors import EvaluatorFailed
+from population.errors import EvaluatorFailed, InfrastructureError, JailUnavailable
 
 Seat = TypeVar("Seat", bound=Hashable)
-#: Why a unit is tried again: its computing was lost, or may have been; or it never began, for what it reads did not arrive.
-RETRY, UNREAD = "retry", "unread"
+#: Why a unit is tried again: its computing was lost, or may have been; or it never began, for what it reads did not arrive;
+#: or the machine gave no jail to begin in, which is no unit's fault: when tries are used up for that, the evaluator fails.
+RETRY, UNREAD, UNABLE = "retry", "unread", "unable"
+
+
+def kind_of(error: InfrastructureError) -> str:
+    """Returns why a unit that ended with this error is tried again."""
+    return UNABLE if isinstance(error, JailUnavailable) else RETRY
 
 
 @dataclass(frozen=True)
@@ -144,7 +150,10 @@ class Dispatch(Generic[Seat, Held]):
         """Ends a run without a result: its unit is tried again, first of all, or fails when its tries are used up.
 
         Args:
-            kind: ``UNREAD`` where nothing was computed; such tries are counted apart.
+            kind: ``UNREAD`` or ``UNABLE`` where nothing was computed; such tries are counted apart.
+
+        Raises:
+            EvaluatorFailed: this unit's tries were used up for want of a jail.
         """
         run = self._end(number)
         if run is None:
@@ -153,6 +162,8 @@ class Dispatch(Generic[Seat, Held]):
         reasons.append((kind, reason))
         if Counter(kind for kind, _ in reasons)[kind] < MAX_TRIES:
             self._queue.appendleft(run.unit)
+        elif kind == UNABLE:
+            raise EvaluatorFailed(f"nothing can be judged here: {reason}")
         else:
             self._complete(run.unit, failed_result(run.unit, self._benchmark, verdict.INFRA_FAILURE, reason))
         return True

@@ -16,7 +16,7 @@ from fitness.judge import InlineJudge, Judge
 from fitness.objects import MAX_TRIES, ObjectTable, kept_rows, missing_object
 from fitness.plan import DEFAULT_PLANS, PlanTable
 from fitness.worker import WorkerSettings, failed_result, make_worker
-from population.errors import EvaluatorFailed
+from population.errors import EvaluatorFailed, JailUnavailable
 
 
 class InProcessEvaluator:
@@ -82,6 +82,8 @@ class InProcessEvaluator:
                 return self._worker.evaluate(unit, self._read)
             except EvaluatorFailed as error:
                 reasons.append(verdict.one_line(str(error)))
+                if isinstance(error, JailUnavailable) and len(reasons) == MAX_TRIES:
+                    raise
         result = failed_result(unit, self._benchmark, verdict.INFRA_FAILURE, reasons[-1])
         incidents = [{"kind": "retry", "reason": reason} for reason in reasons]
         return replace(result, incidents=incidents), [None] * len(unit.candidates)

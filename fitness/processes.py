@@ -204,7 +204,8 @@ class ProcessEvaluator:
         elif message.kind == "failed":
             raise EvaluatorFailed(f"a worker failed: {message.fields['reason']}\n{message.fields['traceback']}")
         elif message.kind == "retry":
-            self._dispatch.give_up(self._run_of(seat), str(message.fields["reason"]))
+            reason, kind = str(message.fields["reason"]), str(message.fields["kind"])
+            self._dispatch.give_up(self._run_of(seat), reason, kind)
         else:
             self._finish(seat, message.fields, message.blobs)
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from fitness import verdict
 from fitness.benchmark import Benchmark
-from fitness.dispatch import RETRY, UNREAD
+from fitness.dispatch import UNREAD, kind_of
 from fitness.evaluator import UnitResult, WorkUnit
 from fitness.fingerprint import Fingerprint, fingerprint_here
 from fitness.objects import kept_rows, missing_object
@@ -94,7 +94,7 @@ class WorkerActor:
         try:
             result, rows = self._worker.evaluate(unit, read)
         except InfrastructureError as error:
-            kind = UNREAD if isinstance(error, _Unread) else RETRY
+            kind = UNREAD if isinstance(error, _Unread) else kind_of(error)
             return Failed(kind, verdict.one_line(str(error))), np.empty(0, dtype=np.uint8)
         kept = dict(kept_rows(unit, result, rows))
         for digest, row in kept.items():

@@ -1,4 +1,4 @@
-"""Messages between processes: a small CBOR header and raw byte blobs, with caps on both; nothing is ever unpickled.
+"""Messages between processes: a small MessagePack header and raw byte blobs, with caps on both; nothing is ever unpickled.
 
 Layout: ``u32 header size | header | blobs``, little-endian; the header's ``"blobs"`` lists their sizes.
 """
@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from population.cbor import decode, encode
+import msgpack
+
 from population.errors import FormatError
 
 MAX_HEADER_BYTES = 64 << 20
@@ -46,7 +47,8 @@ def send(connection: socket.socket, message: Message, deadline: float | None = N
     Raises:
         Closed: the other side is gone. DeadlinePassed: it did not read in time.
     """
-    header = encode({"kind": message.kind, "fields": message.fields, "blobs": [len(blob) for blob in message.blobs]})
+    sizes = [len(blob) for blob in message.blobs]
+    header = msgpack.packb({"kind": message.kind, "fields": message.fields, "blobs": sizes}, default=_plain)
     _send_all(connection, struct.pack("<I", len(header)) + header, deadline)
     for blob in message.blobs:
         _send_all(connection, blob, deadline)
@@ -67,8 +69,7 @@ def receive(
     (size,) = struct.unpack("<I", _receive_exactly(connection, 4, deadline))
     if size > max_header_bytes:
         raise FormatError(f"a message header of {size} bytes is above the cap of {max_header_bytes}")
-    header = decode(bytes(_receive_exactly(connection, size, deadline)), max_bytes=max_header_bytes)
-    kind, fields, sizes = _checked_header(header)
+    kind, fields, sizes = _checked_header(_receive_exactly(connection, size, deadline))
     if sum(sizes) > max_blob_bytes:
         raise FormatError(f"a message of {sum(sizes)} bytes is above the cap of {max_blob_bytes}")
     return Message(kind, fields, [_receive_exactly(connection, size, deadline) for size in sizes])
@@ -81,7 +82,17 @@ def is_readable(connection: socket.socket, deadline: float) -> bool:
     return bool(poll.poll(max(deadline - time.monotonic(), 0.0) * 1000.0))
 
 
-def _checked_header(header: Any) -> tuple[str, Mapping[str, Any], list[int]]:
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no plain value")
+
+
+def _checked_header(data: memoryview) -> tuple[str, Mapping[str, Any], list[int]]:
+    try:
+        header = msgpack.unpackb(data, ext_hook=_refuse_extension)
+    except (ValueError, TypeError, RecursionError, MemoryError) as error:
+        raise FormatError(f"a message header is not MessagePack: {error}") from error
     if not isinstance(header, dict) or set(header) != {"kind", "fields", "blobs"}:
         raise FormatError("a message header must hold kind, fields and blobs")
     kind, fields, sizes = header["kind"], header["fields"], header["blobs"]
@@ -92,14 +103,17 @@ def _checked_header(header: Any) -> tuple[str, Mapping[str, Any], list[int]]:
     return kind, fields, sizes
 
 
+def _refuse_extension(code: int, _data: bytes) -> object:
+    raise ValueError(f"extension type {code}")
+
+
 def _send_all(connection: socket.socket, data: bytes | memoryview, deadline: float | None) -> None:
     view = memoryview(data).cast("B")
     while len(view):
-        _wait(connection, select.POLLOUT, deadline)
         try:
             view = view[connection.send(view, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT) :]
         except BlockingIOError:
-            continue
+            _wait(connection, select.POLLOUT, deadline)
         except (BrokenPipeError, ConnectionResetError) as error:
             raise Closed(str(error)) from error
 
@@ -108,10 +122,10 @@ def _receive_exactly(connection: socket.socket, size: int, deadline: float | Non
     buffer = bytearray(size)
     view, filled = memoryview(buffer), 0
     while filled < size:
-        _wait(connection, select.POLLIN, deadline)
         try:
             count = connection.recv_into(view[filled:], 0, socket.MSG_DONTWAIT)
         except BlockingIOError:
+            _wait(connection, select.POLLIN, deadline)
             continue
         except ConnectionResetError as error:
             raise Closed(str(error)) from error

@@ -103,9 +103,12 @@ class Worker:
         Raises:
             InfrastructureError: an object is missing, or the judge cannot be had: not the candidates' fault.
         """
-        started = time.monotonic()
         with single_threaded():
-            stack, failures = self._make(unit, read_object)
+            return self._evaluate(unit, read_object)
+
+    def _evaluate(self, unit: WorkUnit, read_object: Callable[[bytes], bytes]) -> tuple[UnitResult, list[bytes | None]]:
+        started = time.monotonic()
+        stack, failures = self._make(unit, read_object)
         made = time.monotonic()
         num = len(unit.candidates)
         alive = [row for row in range(num) if row not in failures]

@@ -13,11 +13,13 @@ import socket
 import sys
 import threading
 import traceback
+from dataclasses import replace
 
 import torch
 
 from fitness import verdict, wire
 from fitness.benchmark import Benchmark
+from fitness.dispatch import kind_of
 from fitness.evaluator import WorkUnit
 from fitness.objects import kept_rows, missing_object
 from fitness.unit_codec import result_to_parts, unit_from_parts
@@ -89,7 +91,8 @@ class _Service:
         try:
             result, rows = self._worker.evaluate(unit, self._read)
         except InfrastructureError as error:
-            return _failure("retry", error)
+            failure = _failure("retry", error)
+            return replace(failure, fields={**failure.fields, "kind": kind_of(error)})
         except Exception as error:  # noqa: BLE001 - a fault of ours: the campaign raises it with its traceback
             return _failure("failed", error)
         kept = dict(kept_rows(unit, result, rows))

@@ -88,3 +88,7 @@ class Locked(InfrastructureError):
 
 class EvaluatorFailed(InfrastructureError):
     """Workers cannot be had, or cannot be kept alive."""
+
+
+class JailUnavailable(EvaluatorFailed):
+    """The machine gives no jailed process: no unit's fault, and no unit can do without."""

@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 
-from population.errors import EvaluatorFailed
+from population.errors import JailUnavailable
 
 _SEAL_SEAL, _SEAL_SHRINK, _SEAL_GROW, _SEAL_FUTURE_WRITE = 1, 2, 4, 16
 _ADD_SEALS = 1033
@@ -26,18 +26,20 @@ class Region:
         is_writable: whether who is given the descriptor may map it for writing.
 
     Raises:
-        EvaluatorFailed: the system gives no such memory.
+        JailUnavailable: the system gives no such memory.
     """
 
     def __init__(self, size: int, *, is_writable: bool) -> None:
         self.size = max(size, mmap.PAGESIZE)
-        self.descriptor = _anonymous_file()
+        self.descriptor = -1
         try:
+            self.descriptor = _anonymous_file()
             os.ftruncate(self.descriptor, self.size)
             self.memory = mmap.mmap(self.descriptor, self.size)
         except (OSError, ValueError) as error:
-            os.close(self.descriptor)
-            raise EvaluatorFailed(
+            if self.descriptor >= 0:
+                os.close(self.descriptor)
+            raise JailUnavailable(
                 f"{self.size} bytes of shared memory for judging cannot be had ({error}): free some memory, and raise "
                 "the file size limit (ulimit -f) where one is set"
             ) from error

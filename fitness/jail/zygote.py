@@ -20,7 +20,7 @@ from fitness import wire
 from fitness.child_process import end_process, start_process
 from fitness.jail.memory import Region
 from fitness.jail.walls import EXITING_SIGNALS
-from population.errors import EvaluatorFailed
+from population.errors import EvaluatorFailed, JailUnavailable
 
 START_TIMEOUT_S = 120.0
 CONTROL_TIMEOUT_S = 60.0
@@ -81,7 +81,7 @@ class Zygote:
         start, blobs: what it is told at its start; see ``fitness.zygote_service``. process: the module that it runs.
 
     Raises:
-        EvaluatorFailed: it cannot start, and why.
+        JailUnavailable: it cannot start, and why.
     """
 
     def __init__(self, start: Mapping[str, Any], blobs: Sequence[bytes] = (), process: str = PROCESS) -> None:
@@ -97,7 +97,7 @@ class Zygote:
             raise
         if answer.kind != "ready":
             self.close()
-            raise EvaluatorFailed(f"the jailed process cannot start: {answer.fields.get('detail', 'no reason given')}")
+            raise JailUnavailable(f"the jailed process cannot start: {answer.fields.get('detail', 'no reason given')}")
 
     @property
     def pid(self) -> int:

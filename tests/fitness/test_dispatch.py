@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from fitness.dispatch import UNREAD, Dispatch, Run
+from fitness.dispatch import UNABLE, UNREAD, Dispatch, Run
 from fitness.evaluator import UnitResult, WorkUnit
 from fitness.objects import MAX_TRIES, Holdings, ObjectTable
 from fitness.worker import failed_result
@@ -95,6 +95,16 @@ def test_a_unit_fails_when_its_tries_are_used_up() -> None:
     assert result.verdicts == ["infra_failure"]
     assert result.details == [f"reason {MAX_TRIES - 1}"]
     assert len(result.incidents) == MAX_TRIES
+
+
+def test_want_of_a_jail_is_no_units_failure() -> None:
+    """Without room for shared memory every candidate once became an infra_failure, which resume could not take back."""
+    dispatch = _dispatch("a", units=2)
+    for _ in range(MAX_TRIES - 1):
+        dispatch.give_up(_begun(dispatch).number, "no shared memory", UNABLE)
+    with pytest.raises(EvaluatorFailed, match="no shared memory"):
+        dispatch.give_up(_begun(dispatch).number, "no shared memory", UNABLE)
+    assert dispatch.take_finished() == []
 
 
 def test_a_unit_that_is_tried_again_comes_before_those_that_wait() -> None:

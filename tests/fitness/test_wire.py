@@ -5,12 +5,12 @@ import struct
 import time
 from collections.abc import Iterator
 
+import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fitness import wire
-from population.cbor import encode
 from population.errors import FormatError
 
 
@@ -66,11 +66,17 @@ def announce(size: int, header: bytes = b"") -> bytes:
 
 HOSTILE = {
     "a header of four gigabytes": announce(2**32 - 1),
-    "no CBOR": announce(3, b"\xff\xff\xff"),
-    "a list": announce(1, b"\x80"),
-    "fields missing": announce(7, encode({"kind": 1})),
-    "sizes below zero": announce(30, encode({"kind": "a", "fields": {}, "blobs": [-1]})),
-    "blobs of a terabyte": announce(38, encode({"kind": "a", "fields": {}, "blobs": [2**40]})),
+    "no MessagePack": announce(1, b"\xc1"),
+    "a list": announce(1, b"\x90"),
+    "an extension": announce(3, b"\xd4\x05x"),
+    "text that is none": announce(2, b"\xa1\xff"),
+    "a number as a key": announce(3, b"\x81\x01\x01"),
+    "more than one value": announce(2, b"\x01\x01"),
+    "lists in lists that claim more than there is": announce(5_000, b"\xdd\x00\x00\x13\x00" * 1_000),
+    "lists in lists without end": announce(60_000, b"\x91" * 60_000),
+    "fields missing": announce(0, msgpack.packb({"kind": 1})),
+    "sizes below zero": announce(0, msgpack.packb({"kind": "a", "fields": {}, "blobs": [-1]})),
+    "blobs of a terabyte": announce(0, msgpack.packb({"kind": "a", "fields": {}, "blobs": [2**40]})),
 }
 
 

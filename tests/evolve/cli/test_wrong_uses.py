@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
@@ -189,6 +190,27 @@ def test_no_room_for_a_home_leaves_none(tmp_path: Path) -> None:
     answer = run_apart("run", write_config(tmp_path), "--home", tmp_path / "h", preexec_fn=limited(0))
     refused(answer, 3, str(tmp_path / "h"), "ulimit -f")
     untouched(tmp_path / "h")
+
+
+@pytest.mark.slow
+def test_a_limit_on_file_sizes_ends_the_run_and_resume_goes_on_to_the_same_result(
+    tmp_path: Path, finished: Done
+) -> None:
+    """Shared memory of jails is limited too: that is no candidate's failure, and resume goes on as if nothing had happened."""
+    home = tmp_path / "h"
+    dead = environment(MLFLOW_TRACKING_URI="http://127.0.0.1:9")  # the tracker is not what is tried here
+    answer = run_apart("run", finished.config, "--json", "--home", home, preexec_fn=limited(9_000), env=dead)
+    refused(answer, 3, "shared memory", "ulimit -f")
+    opened = Home.open(home)
+    assert opened.state_of("tiny") == "failed"
+    assert not [path for path in home.rglob("*") if path.name.startswith(".tmp-")]
+    steps = [commit.step for commit in opened.lineage_reader().commits("tiny")]
+    assert steps == list(range(len(steps)))
+    resumed = run_apart("resume", "tiny", "--json", "--home", home, env=dead)
+    assert resumed.code == 0, resumed.err
+    summary = json.loads(resumed.out.splitlines()[-1])
+    for name in ("population", "lineage", "champion"):
+        assert summary[name] == finished.summary[name]
 
 
 @pytest.fixture
