@@ -29,7 +29,12 @@ CPU_STEP_S = 0.05
 ANSWER_S = 5.0
 #: A child whose connection closed is given so long to end, so that how it ended is its own doing.
 DYING_S = 2.0
+Meanwhile = Callable[[], object]
 _NO_ANSWER = "answered with something else than was asked for"
+
+
+def nothing() -> None:
+    """Does nothing while an answer is waited for."""
 
 
 class Cell:
@@ -84,16 +89,23 @@ class Cell:
             _await_walls(self.child)
         return self.child
 
-    def ask(self, child: Child, message: wire.Message, wanted: str) -> wire.Message | Failure:
+    def ask(
+        self, child: Child, message: wire.Message, wanted: str, meanwhile: Meanwhile = nothing
+    ) -> wire.Message | Failure:
         """Returns the child's answer, a message called ``wanted``; after a failure the child is gone.
+
+        Args:
+            meanwhile: something short to do here while the child is at work; the limits are not watched until it is done.
 
         Raises:
             ZygoteGone: the zygote died: nothing the child did.
         """
         deadline = time.monotonic() + self._limits.wall_s
         try:
+            allowed_s = child.cpu_s() + self._limits.cpu_s
             wire.send(child.connection, message, deadline)
-            answer = self._await_answer(child, deadline)
+            self._while_it_works(meanwhile)
+            answer = self._await_answer(child, deadline, allowed_s)
         except wire.DeadlinePassed:
             return self._post_mortem(timed_out=True)
         except wire.Closed:  # one that hangs up and lives on gains no time by it
@@ -144,14 +156,20 @@ class Cell:
             self.running.close()
             self.running = None
 
-    def _await_answer(self, child: Child, deadline: float) -> wire.Message:
+    def _while_it_works(self, meanwhile: Meanwhile) -> None:
+        try:
+            meanwhile()
+        except BaseException:  # its answer would be taken for that to the next question
+            self.end_child()
+            raise
+
+    def _await_answer(self, child: Child, deadline: float, allowed_s: float) -> wire.Message:
         """Returns the child's answer; CPU time is watched from here, since a child could lift a limit of its own."""
-        allowed = child.cpu_s() + self._limits.cpu_s
         while True:
-            remaining = max(allowed - child.cpu_s(), CPU_STEP_S)
+            remaining = max(allowed_s - child.cpu_s(), CPU_STEP_S)
             if wire.is_readable(child.connection, min(deadline, time.monotonic() + remaining)):
                 break
-            if time.monotonic() >= deadline or child.cpu_s() >= allowed:
+            if time.monotonic() >= deadline or child.cpu_s() >= allowed_s:
                 raise wire.DeadlinePassed
         # one that began to answer has little left to do; a flood or a trickle ends at the caps or here
         soon = min(deadline, time.monotonic() + ANSWER_S)

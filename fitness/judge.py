@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fitness import verdict, wire
-from fitness.cell import Cell
+from fitness.cell import Cell, Meanwhile, nothing
 from fitness.forward import Outputs, Samples, Tile, bytes_of, forward, single_threaded
 from fitness.jail.memory import Region, size_of
 from fitness.jail.probe import Report, report_of
@@ -45,8 +45,12 @@ class Judge(Protocol):
     def load(self, key: bytes, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
         """Takes the inputs (channel -> ``[R, *shape]``) that tiles refer to by ``key``."""
 
-    def run(self, tile: Tile, *, fresh: bool = False) -> Outputs | Failure:
-        """Returns the outputs of a tile, one array ``[rows, K, R]`` a tier; ``fresh`` asks for a judge that has run nothing."""
+    def run(self, tile: Tile, *, fresh: bool = False, meanwhile: Meanwhile = nothing) -> Outputs | Failure:
+        """Returns the outputs of a tile, one array ``[rows, K, R]`` a tier.
+
+        Args:
+            fresh: asks for a judge that has run nothing. meanwhile: something short to do here while the tile is computed.
+        """
 
     def close(self) -> None:
         """Ends the judge and everything it started; closing twice changes nothing."""
@@ -66,7 +70,8 @@ class InlineJudge:
     def load(self, key: bytes, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
         self._samples[key] = Samples(inputs)
 
-    def run(self, tile: Tile, *, fresh: bool = False) -> Outputs | Failure:
+    def run(self, tile: Tile, *, fresh: bool = False, meanwhile: Meanwhile = nothing) -> Outputs | Failure:
+        meanwhile()
         with single_threaded():
             try:
                 return forward(tile, self._samples[tile.key])
@@ -135,12 +140,12 @@ class SubprocessJudge:
         except ZygoteGone:
             self._cell.abandon()  # the next one is given all inputs when it starts
 
-    def run(self, tile: Tile, *, fresh: bool = False) -> Outputs | Failure:
+    def run(self, tile: Tile, *, fresh: bool = False, meanwhile: Meanwhile = nothing) -> Outputs | Failure:
         try:
-            return self._run(tile, fresh)
+            return self._run(tile, fresh, meanwhile)
         except ZygoteGone:  # killed from outside: one new one, then it is the machine's fault
             self._cell.abandon()
-            return self._run(tile, fresh)
+            return self._run(tile, fresh, nothing)
 
     def close(self) -> None:
         self._cell.abandon()
@@ -151,12 +156,12 @@ class SubprocessJudge:
         self._cell.end_child()
         return report_of(zygote.call(wire.Message("probe", {})).fields)
 
-    def _run(self, tile: Tile, fresh: bool) -> Outputs | Failure:
+    def _run(self, tile: Tile, fresh: bool, meanwhile: Meanwhile) -> Outputs | Failure:
         parts, shapes = tile.parts(), tile.output_shapes(_num_rows(self._inputs[tile.key]))
         num_bytes = sum(4 * math.prod(shape) for shape in shapes)
         child = self._cell.ready(size_of(parts), num_bytes, fresh=fresh or tile.has_plugins)
         fields = tile.to_fields(list(self._inputs).index(tile.key), child.given.fill(parts))
-        answer = self._cell.ask(child, wire.Message("tile", fields), "outputs")
+        answer = self._cell.ask(child, wire.Message("tile", fields), "outputs", meanwhile)
         if isinstance(answer, Failure):
             return answer
         if answer.fields.get("bytes") != num_bytes:

@@ -16,6 +16,7 @@ import torch
 
 from fitness import verdict
 from fitness.benchmark import Benchmark
+from fitness.cell import Meanwhile, nothing
 from fitness.evaluator import Judging
 from fitness.forward import Outputs, Tile
 from fitness.judge import Failure, Judge
@@ -48,15 +49,23 @@ class Judged:
 
 
 def judge_stack(
-    stack: Stack, benchmark: Benchmark, judge: Judge, judging: Judging, plans: PlanTable = DEFAULT_PLANS
+    stack: Stack,
+    benchmark: Benchmark,
+    judge: Judge,
+    judging: Judging,
+    plans: PlanTable = DEFAULT_PLANS,
+    meanwhile: Meanwhile = nothing,
 ) -> Judged:
     """Judges the rows of a stack on one split, each tier in its order; all tiers in one pass.
 
     A row that crashes, hangs, eats memory or is not finite gets its verdict; the other rows of its tile are run again, each
     alone in a fresh judge and in a tile of the same size, which gives them the same bits. Where operations of plugins are
     in the graph every row is run so at once, since they could answer for the others of their tile.
+
+    Args:
+        meanwhile: something short to do while the judge is at work with the first tile.
     """
-    session = _Session(stack, benchmark, judge, judging, plans)
+    session = _Session(stack, benchmark, judge, judging, plans, meanwhile)
     session.run()
     return session.judged
 
@@ -88,8 +97,17 @@ def check_graph(graph: OpGraph, benchmark: Benchmark) -> None:
 class _Session:
     """One judging of one stack: cuts it into tiles, collects verdicts and scores."""
 
-    def __init__(self, stack: Stack, benchmark: Benchmark, judge: Judge, judging: Judging, plans: PlanTable) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        benchmark: Benchmark,
+        judge: Judge,
+        judging: Judging,
+        plans: PlanTable,
+        meanwhile: Meanwhile,
+    ) -> None:
         self._stack, self._benchmark, self._judge, self._judging = stack, benchmark, judge, judging
+        self._meanwhile = meanwhile
         # what a strategy carries with a row is no part of what it computes, nor are entries beyond a row's widths
         self._bare = stack.replace(state={}).masked()
         self._plan = plans.plan_for(stack.graph)
@@ -147,7 +165,8 @@ class _Session:
             self._run_tile(rows[start : start + size])
 
     def _run_tile(self, rows: Sequence[int]) -> None:
-        answer = self._judge.run(self._tile(rows))
+        meanwhile, self._meanwhile = self._meanwhile, nothing
+        answer = self._judge.run(self._tile(rows), meanwhile=meanwhile)
         if not isinstance(answer, Failure):
             self._score(rows, answer)
         elif len(rows) == 1 and not answer.is_doubtful:

@@ -84,7 +84,7 @@ class PlanTable:
 #: Ships with the project; measured with the stacked kernels on one core of an x86-64 machine.
 DEFAULT_PLANS = PlanTable(
     rows=(
-        PlanRow(max_values=512, max_flops=40_000, plan=KernelPlan(64, 128)),
+        PlanRow(max_values=512, max_flops=40_000, plan=KernelPlan(128, 128)),
         PlanRow(max_values=2_048, max_flops=250_000, plan=KernelPlan(16, 128)),
         PlanRow(max_values=16_384, max_flops=4_000_000, plan=KernelPlan(8, 128)),
         PlanRow(max_values=131_072, max_flops=64_000_000, plan=KernelPlan(4, 64)),

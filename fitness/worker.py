@@ -5,6 +5,7 @@ Shapes: n candidates, T tiers, M objectives, K skills, N rows of the split.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -112,16 +113,20 @@ class Worker:
         made = time.monotonic()
         num = len(unit.candidates)
         alive = [row for row in range(num) if row not in failures]
-        judged = judge_stack(stack, self._benchmark, self._judge, unit.judging, self._plans) if stack else None
+        judged, encoded = None, []
+        if stack is not None:
+            encode = functools.cache(functools.partial(_encode, stack))
+            judged = judge_stack(stack, self._benchmark, self._judge, unit.judging, self._plans, meanwhile=encode)
+            encoded = encode()
         timing = {"kind": "timing", "materialise_s": made - started, "judge_s": time.monotonic() - made}
         result = failed_result(unit, self._benchmark, verdict.MATERIALISE, "")
         verdicts, details = list(result.verdicts), [failures.get(row, "") for row in range(num)]
         digests: list[bytes | None] = [None] * num
         rows: list[bytes | None] = [None] * num
-        if stack is not None and judged is not None:
-            for position, (row, data) in enumerate(zip(alive, stack.all_row_bytes(), strict=True)):
+        if judged is not None:
+            for position, (row, (digest, data)) in enumerate(zip(alive, encoded, strict=True)):
                 verdicts[row], details[row] = judged.verdicts[position], judged.details[position]
-                digests[row], rows[row] = blake3(data).digest(), data  # what Stack.digests gives, encoded once
+                digests[row], rows[row] = digest, data
             result.scores[alive], result.skills[alive] = judged.scores, judged.skills
             result.flops[alive] = judged.flops
         incidents = [*(judged.incidents if judged else []), timing]
@@ -172,6 +177,11 @@ class Worker:
         if stack.num_rows != len(unit.candidates):
             return f"materialise made {stack.num_rows} rows for {len(unit.candidates)} candidates"
         return stack
+
+
+def _encode(stack: Stack) -> list[tuple[bytes, bytes]]:
+    """Returns digest and bytes of every row: what ``Stack.digests`` gives, encoded once."""
+    return [(blake3(data).digest(), data) for data in stack.all_row_bytes()]
 
 
 def failed_result(unit: WorkUnit, benchmark: Benchmark, cause: str, detail: str) -> UnitResult:

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from tests.fitness.toy_materialise import materialise
 from tests.fitness.toys import PLUGINS, hostile_graph, no_objects, toy_benchmark, toy_graph, unit_of
 
 JUDGING = Judging("validation", {"ultimate": {}})
+SMALL = PlanTable((), KernelPlan(4, 32))
 LIMITS = Limits(cpu_s=1, wall_s=3.0, memory_bytes=512 << 20)
 
 
@@ -50,10 +52,9 @@ def test_a_judge_in_another_process_gives_the_bits_of_the_inline_one(judge: Judg
 
 def test_bits_do_not_depend_on_how_full_a_tile_is(judge: Judge) -> None:
     stack = make_stack(toy_graph(), range(9))
-    plans = PlanTable((), KernelPlan(4, 32))
-    together = judge_stack(stack, toy_benchmark(), judge, JUDGING, plans)
+    together = judge_stack(stack, toy_benchmark(), judge, JUDGING, SMALL)
     for row in range(9):
-        alone = judge_stack(stack.gather([row]), toy_benchmark(), judge, JUDGING, plans)
+        alone = judge_stack(stack.gather([row]), toy_benchmark(), judge, JUDGING, SMALL)
         assert alone.scores[0].tobytes() == together.scores[row].tobytes()
 
 
@@ -206,16 +207,38 @@ def test_an_answer_of_the_wrong_size_is_output() -> None:
     judge.close()
 
 
+def test_what_is_done_meanwhile_is_done_once(judge: Judge) -> None:
+    done: list[int] = []
+    judge_stack(
+        make_stack(toy_graph(), range(11)), toy_benchmark(), judge, JUDGING, SMALL, meanwhile=lambda: done.append(1)
+    )
+    assert done == [1]
+
+
+def test_what_fails_meanwhile_leaves_no_answer_to_an_old_question(judge: Judge) -> None:
+    """The answer under way would be taken for that to the next question."""
+    stack = make_stack(toy_graph(), range(4))
+    expected = judge_stack(stack, toy_benchmark(), InlineJudge(), JUDGING, SMALL)
+
+    def fail() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        judge_stack(make_stack(toy_graph(), range(4, 8)), toy_benchmark(), judge, JUDGING, SMALL, meanwhile=fail)
+    found = judge_stack(stack, toy_benchmark(), judge, JUDGING, SMALL)
+    assert found.scores.tobytes() == expected.scores.tobytes()
+
+
 def test_a_tile_of_ours_that_fails_is_split_and_its_innocent_rows_keep_their_bits() -> None:
     """Kernels of ours may crash too; tiles with plugins hold one row, so that no other test comes this way."""
     stack = make_stack(toy_graph(), range(4))
     guilty = stack.tensors["out.bias"][2]
 
     class Fragile(InlineJudge):
-        def run(self, tile: Tile, *, fresh: bool = False) -> object:  # type: ignore[override]
+        def run(self, tile: Tile, **how: Any) -> object:  # type: ignore[override]
             if any(torch.equal(bias, guilty) for bias in tile.rows.tensors["out.bias"]):
                 return Failure(verdict.CRASH, "a kernel broke")
-            return super().run(tile, fresh=fresh)
+            return super().run(tile, **how)
 
     found = judge_stack(stack, toy_benchmark(), Fragile(), JUDGING)  # type: ignore[arg-type]
     alone = judge_stack(stack, toy_benchmark(), InlineJudge(), JUDGING)
@@ -231,19 +254,18 @@ def test_several_tiles_are_asked_for_at_once_and_one_by_one_where_that_fails(mon
     guilty, asked = stack.tensors["out.bias"][6], []
 
     class Fragile(InlineJudge):
-        def run(self, tile: Tile, *, fresh: bool = False) -> object:  # type: ignore[override]
+        def run(self, tile: Tile, **how: Any) -> object:  # type: ignore[override]
             asked.append(tile.rows.num_rows)
             if any(torch.equal(bias, guilty) for bias in tile.rows.tensors["out.bias"]):
                 return Failure(verdict.CRASH, "a kernel broke")
-            return super().run(tile, fresh=fresh)
+            return super().run(tile, **how)
 
-    plans = PlanTable((), KernelPlan(4, 32))
-    found = judge_stack(stack, toy_benchmark(), Fragile(), JUDGING, plans)  # type: ignore[arg-type]
+    found = judge_stack(stack, toy_benchmark(), Fragile(), JUDGING, SMALL)  # type: ignore[arg-type]
     assert asked == [4, 7, 4, 1, 1, 1, 1, 3]
     assert [row for row, cause in enumerate(found.verdicts) if cause != "ok"] == [6]
     innocent = [row for row in range(11) if row != 6]
     for row in innocent:
-        alone = judge_stack(stack.gather([row]), toy_benchmark(), InlineJudge(), JUDGING, plans)
+        alone = judge_stack(stack.gather([row]), toy_benchmark(), InlineJudge(), JUDGING, SMALL)
         assert alone.scores[0].tobytes() == found.scores[row].tobytes()
 
 
@@ -253,12 +275,11 @@ def test_tiles_that_take_long_are_asked_for_one_by_one(monkeypatch: pytest.Monke
     asked = []
 
     class Noting(InlineJudge):
-        def run(self, tile: Tile, *, fresh: bool = False) -> object:  # type: ignore[override]
+        def run(self, tile: Tile, **how: Any) -> object:  # type: ignore[override]
             asked.append(tile.rows.num_rows)
-            return super().run(tile, fresh=fresh)
+            return super().run(tile, **how)
 
-    plans = PlanTable((), KernelPlan(4, 32))
-    judge_stack(make_stack(toy_graph(), range(11)), toy_benchmark(), Noting(), JUDGING, plans)  # type: ignore[arg-type]
+    judge_stack(make_stack(toy_graph(), range(11)), toy_benchmark(), Noting(), JUDGING, SMALL)  # type: ignore[arg-type]
     assert asked == [4, 4, 3]
 
 

@@ -10,7 +10,7 @@ from tests.fitness.toys import toy_graph
 
 
 def test_a_small_graph_gets_the_largest_tile() -> None:
-    assert DEFAULT_PLANS.plan_for(toy_graph()) == KernelPlan(64, 128)
+    assert DEFAULT_PLANS.plan_for(toy_graph()) == KernelPlan(128, 128)
 
 
 def test_values_are_counted_at_full_width() -> None:
