@@ -11,6 +11,8 @@ Nouns: *column* (values of one kind), *form* (how the head says a column), *raw*
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from itertools import accumulate, chain, pairwise
@@ -23,6 +25,7 @@ from population.errors import FormatError
 
 _PLAIN = frozenset({type(None), bool, int, float, str})
 _ARRAYS = "biuf"
+_DTYPE = re.compile(rf"[<>|][{_ARRAYS}]\d\d?")
 _MAX_DEPTH = 32
 
 
@@ -148,7 +151,7 @@ class _Reader:
             keys, values = (self.column(entry, sum(rest[0]), depth) for entry in rest[1:])
             return [dict(zip(keys[start:end], values[start:end], strict=True)) for start, end in _spans(rest[0])]
         if tag == "a":
-            return self._arrays(np.dtype(rest[0]), tuple(rest[1]), rest[2], count)
+            return self._arrays(rest[0], tuple(rest[1]), rest[2], count)
         if tag == "d":
             found = self._known[rest[0]]
             columns = [self.column(entry, count, depth) for entry in rest[1:]]
@@ -157,10 +160,11 @@ class _Reader:
             return [found(*entries) for entries in zip(*columns, strict=True)]
         raise ValueError(f"an unknown tag {tag!r}")
 
-    def _arrays(self, dtype: np.dtype[Any], shape: tuple[int, ...], place: int, count: int) -> list[Any]:
-        if dtype.kind not in _ARRAYS or any(size < 0 for size in shape):
-            raise ValueError(f"an array of {dtype}, {shape}")
-        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    def _arrays(self, kind: str, shape: tuple[int, ...], place: int, count: int) -> list[Any]:
+        if not _DTYPE.fullmatch(kind) or any(type(size) is not int or size < 0 for size in shape):
+            raise ValueError(f"an array of {kind}, {shape}")
+        dtype = np.dtype(kind)
+        size = math.prod(shape) * dtype.itemsize
         pieces = (self._piece(place + row * size, size) for row in range(count))
         return [np.frombuffer(piece, dtype=dtype).reshape(shape).copy() for piece in pieces]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -117,6 +118,35 @@ def test_decode_gives_back_what_encode_was_given(value: Any) -> None:
     assert same(codec.decode(head, raw, (), small.plan_of().problem), value)
 
 
+ODD = st.sampled_from(
+    [
+        "Infinity",
+        "NaN",
+        "-1",
+        "0",
+        "1",
+        "1e400",
+        "true",
+        "null",
+        '"v"',
+        '"<f8"',
+        '"|b1"',
+        '"a"',
+        '"M8[s]"',
+        '"3f8"',
+        "{}",
+        "2.5",
+    ]
+)
+FORMS = st.recursive(ODD, lambda inner: st.lists(inner, max_size=5).map(lambda entries: f"[{','.join(entries)}]"))
+
+
+@given(st.sampled_from("votxbsmadp"), st.lists(FORMS, max_size=4), st.binary(max_size=30))
+def test_forms_that_are_nearly_right_are_refused_with_one_error(tag: str, rest: list[str], raw: bytes) -> None:
+    with contextlib.suppress(FormatError):
+        codec.decode("[" + ",".join([f'"{tag}"', *rest]) + "]", raw, (), small.plan_of().problem)
+
+
 @given(st.binary(max_size=60), st.text(max_size=60))
 def test_bytes_of_others_are_refused_with_one_error(raw: bytes, head: str) -> None:
     problem = small.plan_of().problem
@@ -131,6 +161,7 @@ def test_bytes_of_others_are_refused_with_one_error(raw: bytes, head: str) -> No
     "head",
     [
         '["b",0,[99]]', '["b",-1,[1]]', '["b",0,[-1]]', '["a","|O",[1],0]', '["a","<f8",[-1],0]', '["a","<f8",[9],0]',
+        '["a","<f8",[Infinity],0]', '["a","<f8",[1.0],0]', '["a","<f8",[4294967296,4294967296],0]',
         '["d","State"]', '["d","Path","v"]', '["z"]', '["v"]', '["v",1,2]', "[" * 4000 + "]" * 4000,
         '["x",' * 99 + "1" + "]" * 99,
     ],
