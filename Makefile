@@ -1,5 +1,5 @@
 # run        makes .venv, evolves configs/digits.yaml, promotes the winner as `digits`
-# test       the quick tests; test-all: the slow ones too (SCALE=10 draws ten times as many)
+# test       the quick tests, two at a time (JOBS=4: four); test-all: the slow ones too (SCALE=10 draws ten times as many)
 # lint       exactly what CI checks; format: writes what lint would ask for
 # bench      every study in experiments/ at smoke size
 # lock       resolves requirements/lock.in anew (needs uv); clean: removes what was made, homes excepted
@@ -15,6 +15,7 @@ SHELL := /bin/sh
 PYTHON ?=
 TORCH_ARGS ?=
 SCALE ?= 1
+JOBS ?= 2
 UV ?= uv
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -27,7 +28,7 @@ run: .venv/ready
 	$(BIN)/evolve run configs/digits.yaml
 
 test: .venv/ready
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" --numprocesses $(JOBS) --dist loadfile
 
 test-all: .venv/ready
 	$(BIN)/python -m pytest --scale $(SCALE)

@@ -8,6 +8,7 @@ Nouns: *cell*, *child* (the process in it), *zygote* (the process that forks a c
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -157,11 +158,10 @@ class Cell:
             self.running = None
 
     def _while_it_works(self, meanwhile: Meanwhile) -> None:
-        try:
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.end_child)  # after an error its answer would be taken for that to the next question
             meanwhile()
-        except BaseException:  # its answer would be taken for that to the next question
-            self.end_child()
-            raise
+            stack.pop_all()
 
     def _await_answer(self, child: Child, deadline: float, allowed_s: float) -> wire.Message:
         """Returns the child's answer; CPU time is watched from here, since a child could lift a limit of its own."""

@@ -30,8 +30,8 @@ settings.register_profile("dev", max_examples=50, deadline=None, print_blob=True
 settings.register_profile("nightly", max_examples=1000, deadline=None, print_blob=True, suppress_health_check=_QUIET)
 
 
-#: What tests tell of the cases they drew; printed when the run is over.
-COUNTS = pytest.StashKey[list[str]]()
+#: What a test tells of the cases it drew goes by this name with its report, also from another process.
+TOLD = "told"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,7 +46,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
     Run-time types are hooked in here too, before any test imports the packages.
     """
-    config.stash[COUNTS] = []
     if config.getoption("--runtime-types"):
         from jaxtyping import install_import_hook
 
@@ -59,11 +58,14 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("scaled")
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Prints how many cases were drawn and what was found, test by test."""
-    if config.stash[COUNTS]:
+    reports = [report for found in terminalreporter.stats.values() for report in found]
+    ended = [report for report in reports if getattr(report, "when", None) == "teardown"]
+    lines = [str(text) for report in ended for name, text in report.user_properties if name == TOLD]
+    if lines:
         terminalreporter.section("counts")
-        for line in config.stash[COUNTS]:
+        for line in lines:
             terminalreporter.write_line(line)
 
 
@@ -102,7 +104,7 @@ def scaled(scale: float) -> Callable[[int], int]:
 @pytest.fixture
 def told(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """A function that prints a line in the summary at the end of the run: how many cases were drawn, what was found."""
-    return lambda text: request.config.stash[COUNTS].append(f"{request.node.name}: {text}")
+    return lambda text: request.node.user_properties.append((TOLD, f"{request.node.name}: {text}"))
 
 
 @pytest.fixture(scope="session")
