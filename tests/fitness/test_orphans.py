@@ -6,7 +6,7 @@ import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
@@ -27,8 +27,9 @@ def killed_meanwhile(root: int, depth: int, after_s: float, killed: Counter[int]
         for _ in range(depth):
             found = [child for pid in found for child in children_of(pid)]
         for pid in found[:1]:
-            os.kill(pid, signal.SIGKILL)
-            killed[depth] += 1
+            with suppress(ProcessLookupError):  # it ended by itself just now: nobody was killed
+                os.kill(pid, signal.SIGKILL)
+                killed[depth] += 1
 
     timer = threading.Timer(after_s, kill)
     timer.start()
