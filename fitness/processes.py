@@ -201,6 +201,8 @@ class ProcessEvaluator:
         if message.kind == "ready":
             self._dispatch.ready(seat)
             self._level = str(message.fields["sandbox_level"])
+        elif message.kind == "unstarted":
+            self._lost(seat, str(message.fields["reason"]))
         elif message.kind == "failed":
             raise EvaluatorFailed(f"a worker failed: {message.fields['reason']}\n{message.fields['traceback']}")
         elif message.kind == "retry":

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fitness import verdict
+from fitness.jail.zygote import ZygoteGone
 from fitness.placement import place
 from fitness.ray_cluster import RayCluster
 from fitness.ray_worker import WorkerActor
@@ -107,10 +108,11 @@ class Fleet:
         member.waits_for, was_ready = None, member.is_ready
         try:
             answer = ray.get(ref)
-        except RayTaskError as error:  # raised by our own code: a second try would raise it again
-            self._refuse(member, verdict.one_line(str(error.cause or error)[-400:], 400))
-            return member, "it does not start"
         except RayError as error:
+            if isinstance(error, RayTaskError) and not isinstance(error.cause, ZygoteGone):
+                # raised by our own code, not by something that was killed: a second try would raise it again
+                self._refuse(member, verdict.one_line(str(error.cause or error)[-400:], 400))
+                return member, "it does not start"
             reason = verdict.one_line(str(error), 200)
             self.drop(member, has_failed=not was_ready, reason=reason)
             return member, reason

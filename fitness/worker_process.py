@@ -21,6 +21,7 @@ from fitness import verdict, wire
 from fitness.benchmark import Benchmark
 from fitness.dispatch import kind_of
 from fitness.evaluator import WorkUnit
+from fitness.jail.zygote import ZygoteGone
 from fitness.objects import kept_rows, missing_object
 from fitness.unit_codec import result_to_parts, unit_from_parts
 from fitness.worker import Worker, WorkerSettings, make_worker
@@ -60,6 +61,9 @@ def _start(connection: socket.socket, start: wire.Message) -> Worker | None:
         benchmark = Benchmark.from_parts(start.fields["benchmark"], [bytes(blob) for blob in start.blobs])
         worker = make_worker(settings, benchmark)
         level = worker.sandbox_level  # attacks the jail, so that no unit waits for that
+    except ZygoteGone as error:  # perhaps killed from outside: another worker may do better
+        wire.send(connection, _failure("unstarted", error))
+        return None
     except Exception as error:  # noqa: BLE001 - whatever a plugin or a broken installation raises reaches the campaign
         wire.send(connection, _failure("failed", error))
         return None

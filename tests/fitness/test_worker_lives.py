@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -14,7 +15,7 @@ import pytest
 from fitness import verdict
 from tests.fitness.contract import KINDS, RAY_SLOWLY, build, plain, run
 from tests.fitness.toys import hostile_graph, toy_graph, unit_of
-from tests.orphans import children_of, descendants_of, is_running
+from tests.orphans import children_of, command_of, descendants_of, is_running
 
 
 @pytest.mark.slow  # whole campaigns do so quickly: tests/evolve/test_determinism.py
@@ -41,6 +42,30 @@ def test_a_killed_worker_is_replaced_and_its_unit_done_again(kind: str, request:
     parents = [digest for digest in first.digests if digest is not None]
     (second,) = run(evaluator, unit_of(toy_graph(), seeds=[3], parents=parents))
     assert second.verdicts == ["ok"]
+    evaluator.close()
+
+
+def test_a_worker_whose_judges_are_killed_while_it_starts_is_replaced() -> None:
+    """The second death of a zygote under a worker that was not up yet once failed the whole campaign."""
+    killed: list[int] = []
+
+    def kill_two() -> None:
+        deadline = time.monotonic() + 60.0
+        while len(killed) < 2 and time.monotonic() < deadline:
+            for pid in descendants_of(os.getpid()):
+                with suppress(OSError):  # it ended meanwhile
+                    if pid not in killed and "fitness.judge_process" in command_of(pid):
+                        os.kill(pid, signal.SIGKILL)
+                        killed.append(pid)
+            time.sleep(0.005)
+
+    killer = threading.Thread(target=kill_two)
+    killer.start()
+    evaluator = build("processes")
+    killer.join()
+    (result,) = run(evaluator, unit_of(toy_graph(), seeds=[1, 2]))
+    assert result.verdicts == ["ok", "ok"]
+    assert len(killed) >= 2
     evaluator.close()
 
 
