@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from fitness import verdict
+from fitness.cell import Meanwhile, nothing
 from fitness.forward import Outputs, Tile
 from fitness.judge import Failure, InlineJudge, SubprocessJudge
 from tests.fitness.outlaws import LIMITS, PLUGINS, bits_of, candidates, judged
@@ -32,9 +33,9 @@ class Shot:
     def load(self, key: bytes, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
         self._inner.load(key, inputs)
 
-    def run(self, tile: Tile, *, fresh: bool = False) -> Outputs | Failure:
+    def run(self, tile: Tile, *, fresh: bool = False, meanwhile: Meanwhile = nothing) -> Outputs | Failure:
         self.num_calls += 1
-        return SHOT if self.num_calls in self._moments else self._inner.run(tile, fresh=fresh)
+        return SHOT if self.num_calls in self._moments else self._inner.run(tile, fresh=fresh, meanwhile=meanwhile)
 
     def close(self) -> None:
         self._inner.close()
