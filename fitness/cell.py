@@ -148,6 +148,12 @@ class Cell:
             return End(0, 0, False)
         return self.running.reap(child, patience_s)
 
+    def bury(self) -> None:
+        """Reaps a zygote that is dead; from any thread."""
+        zygote = self.running
+        if zygote is not None:
+            zygote.bury()
+
     def abandon(self) -> None:
         """Ends the processes; the next question starts new ones."""
         if self.child is not None:

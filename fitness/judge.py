@@ -147,6 +147,10 @@ class SubprocessJudge:
             self._cell.abandon()
             return self._run(tile, fresh, nothing)
 
+    def bury(self) -> None:
+        """Reaps a zygote that is dead; from any thread."""
+        self._cell.bury()
+
     def close(self) -> None:
         self._cell.abandon()
         self._inputs.clear()

@@ -75,6 +75,10 @@ class JailedMaker:
         finally:
             self._cell.end_child()
 
+    def bury(self) -> None:
+        """Reaps a zygote that is dead; from any thread."""
+        self._cell.bury()
+
     def close(self) -> None:
         """Ends the jail; closing twice changes nothing."""
         self._cell.abandon()

@@ -180,6 +180,7 @@ class ProcessEvaluator:
                 seat.last_pulse = now
         self._last_felt = now
         for seat in list(self._seats):
+            seat.process.poll()  # reaps an idle one that was killed; it is replaced when it is to work again
             with contextlib.suppress(OSError):
                 if seat.pulse.recv(1 << 16):
                     seat.last_pulse = now

@@ -75,6 +75,8 @@ class WorkerActor:
 
     def pulse(self) -> None:
         """Answers: the process runs."""
+        if self._worker is not None:
+            self._worker.bury()
 
     def evaluate(
         self, unit: WorkUnit, places: Mapping[bytes, Place]

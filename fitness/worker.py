@@ -132,6 +132,12 @@ class Worker:
         incidents = [*(judged.incidents if judged else []), timing]
         return replace(result, digests=digests, verdicts=verdicts, details=details, incidents=incidents), rows
 
+    def bury(self) -> None:
+        """Reaps what was killed below an idle worker; from any thread."""
+        for held in (self._judge, self._maker):
+            if isinstance(held, SubprocessJudge | JailedMaker):
+                held.bury()
+
     def close(self) -> None:
         """Ends judge and maker; closing twice changes nothing."""
         self._judge.close()

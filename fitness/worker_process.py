@@ -12,6 +12,7 @@ import select
 import socket
 import sys
 import threading
+import time
 import traceback
 from dataclasses import replace
 
@@ -82,6 +83,8 @@ class _Service:
     def serve(self) -> None:
         """Answers until the campaign is gone."""
         while True:
+            while not wire.is_readable(self._connection, time.monotonic() + BEAT_S):
+                self._worker.bury()
             message = wire.receive(self._connection)
             for digest in message.fields["forget"]:
                 self._objects.pop(digest, None)

@@ -141,6 +141,10 @@ class Zygote:
         except (wire.Closed, wire.DeadlinePassed, OSError) as error:
             raise ZygoteGone(f"the judge process does not answer ({message.kind}): {error}") from error
 
+    def bury(self) -> None:
+        """Reaps the zygote where it is dead: one that was killed while nobody asks stays a zombie otherwise."""
+        self._process.poll()
+
     def close(self) -> None:
         """Ends the zygote and what it forked; closing twice changes nothing."""
         self._control.close()

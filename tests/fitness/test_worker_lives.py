@@ -69,6 +69,20 @@ def test_a_worker_whose_judges_are_killed_while_it_starts_is_replaced() -> None:
     evaluator.close()
 
 
+def test_what_is_killed_below_an_idle_worker_does_not_stay_a_zombie() -> None:
+    evaluator = build("processes")
+    run(evaluator, unit_of(toy_graph(), seeds=[1]))
+    (zygote,) = (pid for pid in children_of(evaluator.worker_pids[0]) if "judge_process" in command_of(pid))  # type: ignore[attr-defined]
+    os.kill(zygote, signal.SIGKILL)
+    deadline = time.monotonic() + 20.0
+    while Path(f"/proc/{zygote}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (result,) = run(evaluator, replace(unit_of(toy_graph(), seeds=[2]), unit_id=1))
+    assert result.verdicts == ["ok"]
+    evaluator.close()
+
+
 def test_a_stopped_worker_is_replaced_and_its_unit_done_again() -> None:
     """A worker under SIGSTOP neither answers nor dies; its campaign waited for an hour. Ray's are in test_ray_faults."""
     evaluator = build("processes", pulse_patience_s=5.0)
