@@ -29,10 +29,12 @@ _TABLES = (
     SELECT individual, split, tier, repeat, objective, any_value(value) AS value, any_value(flops) AS flops,
         any_value(num_samples) AS num_samples, any_value(sandbox_level) AS level
     FROM scores SEMI JOIN born USING (individual) GROUP BY individual, split, tier, repeat, objective""",
-    """CREATE TEMP TABLE edges AS SELECT DISTINCT child, parent, role, position FROM parents""",
     """CREATE TEMP TABLE leads AS
     SELECT individual, any_value(value) AS value FROM scores
     WHERE objective = $lead AND split = 'validation' AND tier = 'ultimate' AND value IS NOT NULL GROUP BY individual""",
+    """CREATE TEMP TABLE edges AS
+    SELECT child, parent, role, position, leads.value AS value
+    FROM (SELECT DISTINCT child, parent, role, position FROM parents) LEFT JOIN leads ON leads.individual = parent""",
     """CREATE TEMP TABLE points AS
     SELECT individual, tier, value, CAST(flops AS DOUBLE) AS flops, $sign * value AS signed, event, operator, generation
     FROM judged JOIN born USING (individual)
@@ -69,6 +71,12 @@ class Evidence:
         return next(iter(self.rows(sql, values)), {})
 
     # ---- the campaign as a whole ---------------------------------------------------------------------------------------
+
+    def identity(self) -> dict[str, Any]:
+        """Returns the campaign's key, config hash, origin and environment; None for what is not recorded yet."""
+        names = ("campaign_key", "config_hash", "forked_from", "forked_at", "environment")
+        found = self.row(f"SELECT {', '.join(names)} FROM campaigns WHERE campaign = ?", [self.campaign])
+        return dict.fromkeys(names) | found
 
     def counts(self) -> dict[str, Any]:
         """Returns births, generations, repeats, quarantined; judgements and the FLOPs counted for judging."""
@@ -179,8 +187,7 @@ class Evidence:
         """Returns what each operator did: births, failures, best lead, how often and how much a child exceeded its best
         parent."""
         return self.rows(
-            """WITH parent AS (SELECT child AS individual, max($sign * value) AS best FROM edges
-                JOIN leads ON leads.individual = edges.parent GROUP BY child),
+            """WITH parent AS (SELECT child AS individual, max($sign * value) AS best FROM edges GROUP BY child),
             told AS (SELECT born.operator, born.status, leads.value, $sign * leads.value - parent.best AS gain
                 FROM born LEFT JOIN leads USING (individual) LEFT JOIN parent USING (individual))
             SELECT operator, count(*) AS births, count(*) FILTER (WHERE status = 'quarantined') AS failed,
@@ -228,14 +235,15 @@ class Evidence:
     # ---- individuals -----------------------------------------------------------------------------------------------------
 
     def champion(self) -> dict[str, Any]:
-        """Returns the individual whose block was published last, else the best so far; nothing where none was judged."""
+        """Returns the individual whose block was published last, else the best so far; None where none was judged."""
         published = self.row(
             "SELECT blocks.individual, blocks.block FROM blocks JOIN born USING (individual) "
             "WHERE blocks.campaign = ? ORDER BY born.event DESC LIMIT 1",
             [self.campaign],
         )
         best = "SELECT individual, NULL AS block FROM born JOIN leads USING (individual) "
-        return published or self.row(f"{best} ORDER BY {self.sign} * value DESC, event LIMIT 1")
+        found = published or self.row(f"{best} ORDER BY {self.sign} * value DESC, event LIMIT 1")
+        return {"individual": None, "block": None} | found
 
     def num_ancestors(self, individuals: Sequence[str]) -> int:
         """Returns how many individuals, these included, they all descend from, over all generations."""
@@ -250,8 +258,7 @@ class Evidence:
     def parents(self, individuals: Sequence[str]) -> list[dict[str, Any]]:
         """Returns the edges from these individuals to their parents, with what the parents' leads are."""
         return self.rows(
-            "SELECT child, parent, role, value FROM edges LEFT JOIN leads ON leads.individual = parent "
-            "WHERE child IN (SELECT unnest(?)) ORDER BY child, position, parent",
+            "SELECT child, parent, role, value FROM edges WHERE child IN (SELECT unnest(?)) ORDER BY child, position, parent",
             [list(individuals)],
         )
 

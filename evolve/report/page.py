@@ -63,15 +63,16 @@ def make_report(home: Home, handle: str, clock: Clock | None = None) -> Report:
 def _content(home: Home, evidence: Evidence, standing: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
     handle = evidence.campaign
     champion = evidence.champion()
-    individual = champion.get("individual")
+    individual = champion["individual"]
     progress = sections.progress(evidence, config["objectives"])
+    standing = dict.fromkeys(_SUMMED) | standing
     if progress["rows"]:
-        standing = standing | {name: progress["rows"][-1][key] for name, key in _COUNTED}
+        standing |= {name: progress["rows"][-1][key] for name, key in _COUNTED}
     operators = sections.operators(evidence, standing)
     colours = {row["operator"]: min(i, sections.NUM_COLOURS - 1) for i, row in enumerate(operators)}
     front = sections.front(evidence)
     ancestry = ancestry_of(evidence, individual, [point["individual"] for point in front["points"]])
-    row = evidence.row("SELECT * EXCLUDE (config) FROM campaigns WHERE campaign = ?", [handle])
+    row = evidence.identity()
     return {
         "campaign": handle,
         "standing": standing,
@@ -99,6 +100,8 @@ def _content(home: Home, evidence: Evidence, standing: dict[str, Any], config: d
     }
 
 
+#: What a summary has, and the standing of an unfinished campaign has not.
+_SUMMED = ("benchmark", "population", "lineage", "flops", "seconds", "reason", "inexact")
 _COUNTED = (("evaluations", "evaluations"), ("generations", "generation"))
 
 

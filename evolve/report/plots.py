@@ -83,10 +83,11 @@ def begin_of_interest(values: Sequence[float], low: float) -> float:
 
 
 def _wider(low: float, high: float, is_log: bool) -> tuple[float, float]:
+    is_point = high - low <= 1e-9 * max(abs(low), abs(high))
     if is_log:
-        factor = (high / low) ** 0.06 if high > low else 1.3
+        factor = 1.3 if is_point else (high / low) ** 0.06
         return low / factor, high * factor
-    margin = (high - low) * 0.06 or abs(high) * 0.05 or 1.0
+    margin = (abs(high) * 0.05 or 1.0) if is_point else (high - low) * 0.06
     return low - margin, high + margin
 
 
@@ -96,9 +97,10 @@ def _labelled(low: float, high: float, is_log: bool) -> list[tuple[float, str]]:
         factors = (1, 2, 5) if high / low < 200 else (1,) if high / low > 1e5 else (1, 3)
         values = [factor * 10.0**power for power in powers for factor in factors]
     else:
-        width = next(w for w in _round_widths(high - low) if (high - low) / w <= 6)
+        width = next(w for w in _round_widths(high - low) if (high - low) / w <= 7)
         values = [width * number for number in range(math.ceil(low / width), math.floor(high / width) + 1)]
     kept = [value for value in values if low <= value <= high]
+    kept = kept[:: math.ceil(len(kept) / 8) or 1]
     return list(zip(kept, _texts(kept), strict=True))
 
 
