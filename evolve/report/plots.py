@@ -18,13 +18,15 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 10, 12, 38
 
 @dataclass(frozen=True)
 class Axis:
-    """A span of values laid on a span of paper, linearly or by logarithms. begin, end: on paper."""
+    """A span of values laid on a span of paper, linearly or by logarithms. begin, end: on paper. is_whole: only
+    whole numbers are ticks."""
 
     low: float
     high: float
     begin: float
     end: float
     is_log: bool = False
+    is_whole: bool = False
 
     def place(self, value: float) -> float:
         """Returns where a value lies on paper, a tenth of a unit exact."""
@@ -40,12 +42,12 @@ class Axis:
     @property
     def ticks(self) -> list[tuple[float, str]]:
         """Round values with their places, four to seven of them where that is possible."""
-        return [(self.place(value), text) for value, text in _labelled(self.low, self.high, self.is_log)]
+        return [(self.place(value), text) for value, text in _labelled(self)]
 
 
-def across(low: float, high: float, *, is_log: bool = False) -> Axis:
+def across(low: float, high: float, *, is_log: bool = False, is_whole: bool = False) -> Axis:
     """Returns the horizontal axis of a plot, a little wider than the values."""
-    return Axis(*_wider(low, high, is_log), LEFT, WIDTH - RIGHT, is_log)
+    return Axis(*_wider(low, high, is_log), LEFT, WIDTH - RIGHT, is_log, is_whole)
 
 
 def upwards(low: float, high: float) -> Axis:
@@ -91,13 +93,15 @@ def _wider(low: float, high: float, is_log: bool) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _labelled(low: float, high: float, is_log: bool) -> list[tuple[float, str]]:
-    if is_log and high / low > 8:
+def _labelled(axis: Axis) -> list[tuple[float, str]]:
+    low, high = axis.low, axis.high
+    if axis.is_log and high / low > 8:
         powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         factors = (1, 2, 5) if high / low < 200 else (1,) if high / low > 1e5 else (1, 3)
         values = [factor * 10.0**power for power in powers for factor in factors]
     else:
-        width = next(w for w in _round_widths(high - low) if (high - low) / w <= 7)
+        widths = (width for width in _round_widths(high - low) if not axis.is_whole or width >= 1)
+        width = next(width for width in widths if (high - low) / width <= 7)
         values = [width * number for number in range(math.ceil(low / width), math.floor(high / width) + 1)]
     kept = [value for value in values if low <= value <= high]
     kept = kept[:: math.ceil(len(kept) / 8) or 1]
@@ -106,7 +110,7 @@ def _labelled(low: float, high: float, is_log: bool) -> list[tuple[float, str]]:
 
 def _round_widths(span: float) -> Iterable[float]:
     power = math.floor(math.log10(span)) - 1
-    return [factor * 10.0**exponent for exponent in range(power, power + 4) for factor in (1, 2, 5)]
+    return [factor * 10.0**exponent for exponent in range(power, max(power + 4, 1)) for factor in (1, 2, 5)]
 
 
 def _texts(values: Sequence[float]) -> list[str]:

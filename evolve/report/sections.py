@@ -83,7 +83,7 @@ def _progress_chart(name: str, told: Sequence[Row], spread: Sequence[Row]) -> di
     begin = plots.begin_of_interest(values, sorted(values)[round(0.15 * (len(values) - 1))])
     bounds = sorted((sign * begin, sign * max(values)))
     generations = [row["generation"] for row in (*told, *spread)]
-    x, y = plots.across(min(generations), max(generations)), plots.upwards(*bounds)
+    x, y = plots.across(min(generations), max(generations), is_whole=True), plots.upwards(*bounds)
     line = [(x.place(g), y.place(v)) for g, v in best]
     quartiles = {
         q: [(x.place(row["generation"]), y.place(row[q])) for row in spread] for q in ("low", "middle", "high")

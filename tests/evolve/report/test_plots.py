@@ -37,6 +37,11 @@ def test_ticks_are_round(low: float, high: float, labels: list[str]) -> None:
     assert [text for _, text in plots.across(low, high).ticks] == labels
 
 
+def test_generations_are_whole() -> None:
+    assert [text for _, text in plots.across(1, 3, is_whole=True).ticks] == ["1", "2", "3"]
+    assert [text for _, text in plots.across(1, 1, is_whole=True).ticks] == ["1"]
+
+
 def test_places_in_sql_are_those_on_paper() -> None:
     import duckdb
 
