@@ -26,18 +26,20 @@ FIELDS = (
 )
 
 
-def advice(entry: dict[str, Any]) -> list[str]:
-    """Returns what a person may do next with a campaign, and what they should know of it, a line each."""
-    from evolve.display import program
+def advice(entry: dict[str, Any], called: str) -> list[str]:
+    """Returns what a person may do next with a campaign, and what they should know of it, a line each.
 
+    Args:
+        called: how the program is called where this is read, as in ``display.program``.
+    """
     handle, state = entry["campaign"], entry["state"]
     lines = []
     if state == "running":
-        lines.append(f"{handle}: {program()} watch {handle}, {program()} pause {handle}")
+        lines.append(f"{handle}: {called} watch {handle}, {called} pause {handle}")
     elif state == "failed" and entry.get("reason"):
-        lines.append(f"{handle} failed: {entry['reason']}; look at {program()} quarantine list {handle}")
+        lines.append(f"{handle} failed: {entry['reason']}; look at {called} quarantine list {handle}")
     if state in ("interrupted", "paused", "stopped", "failed"):
-        lines.append(f"go on with it: {program()} resume {handle}")
+        lines.append(f"go on with it: {called} resume {handle}")
     if entry.get("inexact"):
         lines.append(
             f"{handle} went on in another environment ({entry['inexact']} times): it cannot be made again bit by bit"

@@ -27,6 +27,7 @@ def status(
       evolve status
       evolve status digits --json
     """
+    from evolve.display import program
     from population.errors import NotFound
 
     opened = options.open_home(home)
@@ -42,7 +43,7 @@ def status(
     elif found:
         output.show(_as_table(found))
         for entry in found:
-            for text in advice(entry):
+            for text in advice(entry, program()):
                 output.note(text)
     else:
         output.note(f"no campaigns yet in {opened.root}")

@@ -76,7 +76,7 @@ def _content(home: Home, evidence: Evidence, standing: dict[str, Any], config: d
     return {
         "campaign": handle,
         "standing": standing,
-        "advice": advice(standing),
+        "advice": advice(standing, "evolve"),
         "lead": evidence.lead,
         "champion": champion,
         "tiers": sections.tier_rows(evidence, individual, config) if individual else [],

@@ -10,6 +10,8 @@ from evolve.home import Home
 from evolve.report.ancestry import MAX_SHOWN
 from evolve.report.page import make_report
 from population.clock import ManualClock
+from population.files import LocalFiles
+from population.lineage import Commit, LineageWriter
 from tests.evolve.report.lineages import HOSTILE, many, named, parents_of
 from tests.evolve.report.pages import page_of
 from tests.population.lineage.lineage_samples import identity
@@ -36,7 +38,7 @@ def test_names_from_a_lineage_are_text_whatever_they_say(tmp_path: Path) -> None
 
 
 def test_a_character_that_has_no_place_in_utf_8_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evolve.report.page.advice", lambda standing: ["a lone \ud800 surrogate"])
+    monkeypatch.setattr("evolve.report.page.advice", lambda *_: ["a lone \ud800 surrogate"])
     html = make_report(named(tmp_path, "harmless"), "tiny").html
     assert "a lone ? surrogate" in page_of(html).text
 
@@ -77,6 +79,20 @@ def test_everyone_stands_below_all_of_their_children(tmp_path: Path) -> None:
     places = [(kin.x, kin.y) for kin in found.kinsmen]
     assert len(set(places)) == len(places)
     assert all(0 < x < found.width and 0 < y < found.height for x, y in places)
+
+
+def test_a_failed_campaign_says_why_and_what_to_do(tmp_path: Path) -> None:
+    home = many(tmp_path, 500, 500)
+    with LineageWriter(LocalFiles(), home.root, "tiny", ManualClock()) as writer:
+        marked = {"event": "marked", "state": "failed", "reason": "every worker <died>"}
+        writer.commit(Commit(writer.next_step, (), (marked,), {"campaigns": [{"campaign": "tiny", "state": "failed"}]}))
+    page = page_of(make_report(home, "tiny").html)
+    assert page.headings[0] == ("h1", "tiny failed")
+    assert "tiny failed: every worker <died>; look at evolve quarantine list tiny" in page.text
+    assert "go on with it: evolve resume tiny" in page.text
+    assert page.table("quarantine") == [
+        ["timeout", f"{sum(event % 7 == 3 for event in range(500))}", "after 2.0 s: é€𝄞"]
+    ]
 
 
 def test_a_page_is_the_same_whenever_it_is_written(tmp_path: Path) -> None:
