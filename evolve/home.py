@@ -3,7 +3,7 @@
     VERSION        {"version": 2}
     store/         blocks by content id          keys/        what signs the heads, mode 0600
     lineage/       sealed segments               mlflow.db, mlartifacts/
-    campaigns/     a folder a campaign: config.yaml, its journal, summary.json when it is over
+    campaigns/     a folder a campaign: config.yaml, its journal, summary.json when it is over, report.html if one was asked for
     tombstones/    what is still known of campaigns that were purged
 
 Nouns: *home*, *handle* (a campaign's name in its home). Nothing heavy is imported before it is needed.

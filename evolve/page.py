@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evolve import display
-from evolve.display import count, duration, number, short_id
+from evolve.display import count, duration, number, short_id, thinned
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -102,20 +102,13 @@ def _front(front: Sequence[Mapping[str, Any]], objective: str) -> Table | None:
         ("FLOPs a sample", objective, "tier", "by", "individual"),
     )
     ordered = sorted(front, key=lambda point: point["flops"])
-    for point in _spread(ordered, MAX_FRONT):
+    for point in thinned(ordered, MAX_FRONT):
         cells = (number(point["flops"]), number(point.get(objective)), str(point.get("tier", "")))
         table.add_row(*cells, str(point["operator"]), short_id(point["individual"]))
     if len(ordered) > MAX_FRONT:
         table.caption = f"{MAX_FRONT} of {len(ordered)} points; all of them: evolve status --json"
         table.caption_justify = "left"
     return table
-
-
-def _spread(points: Sequence[Any], most: int) -> list[Any]:
-    """Returns at most so many of the points, the first and the last among them, evenly chosen."""
-    if len(points) <= most:
-        return list(points)
-    return [points[round(place * (len(points) - 1) / (most - 1))] for place in range(most)]
 
 
 def _operators(operators: Sequence[Mapping[str, Any]]) -> Table | None:

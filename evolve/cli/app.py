@@ -18,6 +18,7 @@ from evolve.cli.infer import infer
 from evolve.cli.life import pause, stop
 from evolve.cli.lineage import lineage, rebuild
 from evolve.cli.query import query
+from evolve.cli.report import report
 from evolve.cli.run import resume, run
 from evolve.cli.status import status
 from evolve.cli.ui import ui
@@ -71,7 +72,7 @@ def _program(
 
 
 LIFE = (run, resume, pause, stop, status, watch, fork)
-LOOKING = (query, lineage, rebuild, promote, rollback, heads, infer, ui)
+LOOKING = (report, query, lineage, rebuild, promote, rollback, heads, infer, ui)
 CARE = (purge, upgrade, doctor)
 for command in (*LIFE, *LOOKING, *CARE):
     app.command(help=help_of(command))(command)

@@ -7,6 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -87,3 +88,13 @@ def pairs(facts: Iterable[tuple[str, str]]) -> Any:
     for name, value in facts:
         made.add_row(name, Text(value))
     return made
+
+
+def check_writable(path: Path, option: str) -> None:
+    """Raises InputError where a file that an option names could not be made: a folder, or in a folder that is not there."""
+    from population.errors import InputError
+
+    if path.is_dir():
+        raise InputError(f"{option} {path}: it is a folder; name a file")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{option} {path}: there is no folder {path.absolute().parent}; make it first")

@@ -121,13 +121,9 @@ def _encoded(rows: pa.Table, chosen: Format) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    from population.errors import InputError
     from population.files import LocalFiles
 
-    if path.is_dir():
-        raise InputError(f"--output {path}: it is a folder; name a file")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"--output {path}: there is no folder {path.absolute().parent}; make it first")
+    output.check_writable(path, "--output")
     LocalFiles().write_atomic(path.absolute(), data, mode=0o644, replace=True)
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.evolve.cli.conftest import Program, environment, run_apart
 
 COMMANDS = (
-    "run", "resume", "status", "query", "lineage", "rebuild", "promote", "rollback", "heads", "infer", "ui", "doctor",
+    "run", "resume", "status", "report", "query", "lineage", "rebuild", "promote", "rollback", "heads", "infer", "ui", "doctor",
     "blocks list", "blocks show",
 )  # fmt: skip
 HEAVY = {

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from evolve.cli.status import FIELDS, describe
 from evolve.home import Home
+from evolve.standing import FIELDS, describe
 from population.clock import ManualClock
 from population.files import LocalFiles
 from population.lineage import Commit, LineageReader, LineageWriter
