@@ -20,6 +20,7 @@ from evolve.cli.lineage import lineage, rebuild
 from evolve.cli.query import query
 from evolve.cli.run import resume, run
 from evolve.cli.status import status
+from evolve.cli.tune import tune
 from evolve.cli.ui import ui
 from evolve.cli.watch import watch
 
@@ -70,7 +71,7 @@ def _program(
     del version
 
 
-LIFE = (run, resume, pause, stop, status, watch, fork)
+LIFE = (run, resume, pause, stop, status, watch, fork, tune)
 LOOKING = (query, lineage, rebuild, promote, rollback, heads, infer, ui)
 CARE = (purge, upgrade, doctor)
 for command in (*LIFE, *LOOKING, *CARE):
