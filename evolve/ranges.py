@@ -128,7 +128,7 @@ def resolved_values(plan: Plan) -> dict[str, Any]:
 
 
 def _check_key(key: str, keys: list[str], place: str) -> None:
-    first = key.split(".")[0]
+    first = key.split(".", maxsplit=1)[0]
     if first in FIXED:
         raise ConfigError(f"{place}: {first!r} is not tuned: {FIXED[first]}. Leave it out")
     above = next((other for other in keys if key.startswith(f"{other}.")), None)
@@ -194,4 +194,6 @@ def _check_end(space: Space, key: str, parameter: Parameter, place: str) -> None
     try:
         check_config(values, "there")
     except ConfigError as error:
-        raise ConfigError(f"{place}: it cannot be {json.dumps(value_of(space.ranges[key], parameter))}: {error}") from error
+        raise ConfigError(
+            f"{place}: it cannot be {json.dumps(value_of(space.ranges[key], parameter))}: {error}"
+        ) from error

@@ -73,11 +73,16 @@ class Study:
         return [_trial_of(found) for found in self._inner.get_trials(deepcopy=False)]
 
     @property
-    def best(self) -> Trial | None:
-        """The finished trial with the best value, the first of equals; None while there is none."""
-        done = [trial for trial in self.trials if trial.state == "done" and trial.value is not None]
+    def ranked(self) -> list[Trial]:
+        """The trials that have a score, the best first; of equals the first."""
+        done = [trial for trial in self.trials if trial.state == "done"]
         sign = -1.0 if self.rules.is_maximised else 1.0
-        return min(done, key=lambda trial: (sign * (trial.value or 0.0), trial.number), default=None)
+        return sorted(done, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+
+    @property
+    def best(self) -> Trial | None:
+        """The trial with the best score; None while there is none."""
+        return next(iter(self.ranked), None)
 
     def next(self, limit: int) -> Trial | None:
         """Returns the trial that was left running, or a new one while there are fewer than ``limit``; else None."""
@@ -184,7 +189,9 @@ def _told(path: Path) -> Iterator[None]:
         yield
     except (StorageInternalError, OperationalError) as error:
         reason = " ".join(str(error.__cause__ or error).split())[:200]
-        raise StorageError(f"{path}: cannot be read or written ({reason}); free some space, or check its mode") from error
+        raise StorageError(
+            f"{path}: cannot be read or written ({reason}); free some space, or check its mode"
+        ) from error
     except DatabaseError as error:
         raise DamageError(f"{path}: holds no studies ({str(error.orig)[:80]}); move it away, and tune anew") from error
 
@@ -223,4 +230,3 @@ def _trial_of(found: optuna.trial.FrozenTrial) -> Trial:
     value = found.value if state == "done" else None
     values = dict(sorted(found.intermediate_values.items()))
     return Trial(found.number, state, dict(found.params), value, values, dict(found.user_attrs))
-

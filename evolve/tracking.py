@@ -76,15 +76,15 @@ class MlflowTracker:
     def __init__(self, uri: str, artifacts: Path, project: str = EXPERIMENT, clock: Clock | None = None) -> None:
         self.uri = uri
         self._clock = clock or SystemClock()
-        self._session = _Session(_Server(uri, artifacts, project))
+        self.session = _Session(_Server(uri, artifacts, project))
         self._outbox = Outbox("mlflow", self._clock)
 
     def nested(self) -> MlflowTracker:
         """Returns a tracker whose runs are shown below the one that this tracker has begun. Both say what they are told in
         one order, from one thread, and go on with a run also where it has finished. Close this one, not that."""
         below = copy(self)
-        self._session.is_study = True
-        below._session = _Session(self._session.server, self._session)
+        self.session.is_study = True
+        below.session = _Session(self.session.server, self.session)
         return below
 
     @property
@@ -99,24 +99,24 @@ class MlflowTracker:
     def begin(self, campaign: str, config: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """Opens the run of a campaign, or goes on with the one that an interrupted campaign left."""
         content = (campaign, flatten(config), dict(tags))
-        self._outbox.put(Note(self._session.begin, content, is_needed=True))
+        self._outbox.put(Note(self.session.begin, content, is_needed=True))
 
     def generation(self, step: int, metrics: Mapping[str, float]) -> None:
         """Adds one point to every named metric; points are sent together, about once a second."""
         point = Point(step, int(self._clock.now() * 1000), dict(metrics))
-        self._outbox.put(Note(self._session.points, point, can_wait=True))
+        self._outbox.put(Note(self.session.points, point, can_wait=True))
 
     def finish(self, summary: Mapping[str, Any], front: Sequence[Mapping[str, Any]]) -> None:
         """Records the outcome and the Pareto front, and ends the run."""
         content = (dict(summary), [dict(point) for point in front], int(self._clock.now() * 1000))
-        self._outbox.put(Note(self._session.finish, content))
+        self._outbox.put(Note(self.session.finish, content))
 
     def promoted(self, name: str, block_id: str, archive: Path) -> None:
         """Points the alias "production" of a registered model to this block; a new version is made where none holds it.
 
         Saying it again changes nothing, so a move that was missed can be made up for at any time.
         """
-        self._outbox.put(Note(self._session.promoted, (name, block_id, archive)))
+        self._outbox.put(Note(self.session.promoted, (name, block_id, archive)))
 
     def close(self, timeout_s: float = 30.0) -> None:
         """Delivers what can be delivered within the time, then lets go; closing twice changes nothing."""

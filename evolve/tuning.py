@@ -29,7 +29,14 @@ from evolve.ranges import Space, check_tier, make_space, objective_of
 from evolve.replay import replay
 from evolve.study import PARTS, Rules, Study, Trial
 from evolve.tracker import Tracker
-from population.errors import ConfigError, DamageError, EvaluatorFailed, EvolveError, InfrastructureError, JailUnavailable
+from population.errors import (
+    ConfigError,
+    DamageError,
+    EvaluatorFailed,
+    EvolveError,
+    InfrastructureError,
+    JailUnavailable,
+)
 
 #: So much of a config's name is left in the names of its trials' campaigns.
 MAX_NAME = 56
@@ -45,12 +52,6 @@ class Tuning:
     rules: Rules
     objective: str
     where: str
-
-    @property
-    def best_first(self) -> Callable[[Trial], float]:
-        """A key that sorts finished trials, the best first."""
-        sign = -1.0 if self.rules.is_maximised else 1.0
-        return lambda trial: sign * (trial.value if trial.value is not None else math.inf)
 
 
 @dataclass(frozen=True)
@@ -210,8 +211,7 @@ class _Watch:
         done = [handle for handle, state in known if state == "done"]
         handle = (done or [handle for handle, _ in known] or [""])[0]
         for progress in _history(self._means.home, plan, handle) if handle else ():
-            self._look(progress)
-            if self.pruned:
+            if self._look(progress):
                 self._begin(handle, plan.config.model_dump(mode="json"), {"campaign_key": plan.key.hex()})
                 return
 
@@ -227,25 +227,26 @@ class _Watch:
 
     def _observe(self, progress: Progress) -> None:
         self._means.show(self._trial, progress)
-        if self.pruned:
-            return
-        self._look(progress)
-        if self.pruned:
+        if self._look(progress):
             desk = Desk(self._means.home.files, self._means.home.campaign_dir(self.handle))
             driver = desk.driver()
             assert driver is not None, "the campaign that shows its progress has a driver"
             desk.ask("stop", str(driver["token"]))
 
-    def _look(self, progress: Progress) -> None:
-        """Reports the best value at the end of every part of the budget that was reached."""
+    def _look(self, progress: Progress) -> bool:
+        """Reports the best value at the end of every part of the budget that was reached; returns whether the campaign is
+        to be stopped now."""
         value = progress.best.get(self._tuning.objective)
-        if value is None or not math.isfinite(value) or progress.phase in ("publish", "done"):
-            return
+        is_over = self.pruned or progress.phase in ("publish", "done")
+        if value is None or not math.isfinite(value) or is_over:
+            return False
         reached = spent_parts(self._tuning.config.stop, progress)
         while self._part < reached and not self.pruned:
             self._part += 1
             if self._study.report(self._trial.number, self._part, value):
-                self.pruned = f"{self._tuning.objective} {value:.4g} after {_share(self._tuning.config.stop, self._part)}"
+                share = _share(self._tuning.config.stop, self._part)
+                self.pruned = f"{self._tuning.objective} {value:.4g} after {share}"
+        return bool(self.pruned)
 
 
 class _Relay:
@@ -259,7 +260,11 @@ class _Relay:
 
 def spent_parts(stop: StopConfig, progress: Progress) -> int:
     """Returns how many parts of its budget a campaign has spent; its generations where only other rules stop it."""
-    limits = ((stop.generations, progress.generation), (stop.evaluations, progress.evaluations), (stop.flops, progress.flops))
+    limits = (
+        (stop.generations, progress.generation),
+        (stop.evaluations, progress.evaluations),
+        (stop.flops, progress.flops),
+    )
     shares = [spent / limit for limit, spent in limits if limit]
     return min(PARTS, math.floor(max(shares) * PARTS + 1e-9)) if shares else progress.generation
 
@@ -294,7 +299,9 @@ def _tuned(config: CampaignConfig) -> dict[str, Any]:
 
 def _name_of(config: CampaignConfig) -> str:
     """Returns a study's name: the campaign's, and a hash of all that decides what the study does."""
-    digest = blake3(canonical({"config": config.hashed, "tune": _tuned(config)}), derive_key_context="evolve 2026 study")
+    digest = blake3(
+        canonical({"config": config.hashed, "tune": _tuned(config)}), derive_key_context="evolve 2026 study"
+    )
     return f"{config.name}-{digest.hexdigest(6)}"
 
 

@@ -129,6 +129,7 @@ def _outcome(tuning: Tuning, study: Study, home: Home) -> dict[str, Any]:
         "objective": tuning.objective,
         "direction": "max" if study.rules.is_maximised else "min",
         "trials": [trial_facts(trial) for trial in trials],
+        "ranking": [trial.number for trial in study.ranked],
         "start": trial_facts(trials[0]) if trials else None,
         "best": trial_facts(best) if best else None,
         "config": trial_values(tuning, best) if best else None,
@@ -163,26 +164,21 @@ def _show(tuning: Tuning, found: Mapping[str, Any]) -> None:
     """Prints the best trials on standard error, and the best settings as YAML on standard output."""
     import yaml
 
-    done = sorted((t for t in found["trials"] if t["state"] == "done"), key=_order(found))
+    ranking = found["ranking"]
+    listed = ranking[:SHOWN] + [number for number in ranking[SHOWN:] if number == 0]
     states = [trial["state"] for trial in found["trials"]]
     counts = ", ".join(f"{states.count(state)} {state}" for state in ("done", "pruned", "failed") if state in states)
     columns = ("trial", tuning.objective, "campaign", "settings")
-    rows = [_row(trial) for trial in done[:SHOWN]]
-    if found["start"] and found["start"] in done[SHOWN:]:
-        rows.append(_row(found["start"]))
+    rows = [_row(found["trials"][number]) for number in listed]
     title = f"The best trials of {found['study']} ({counts})"
     output.console(sys.stderr).print(output.table(columns, rows, right=("trial", tuning.objective), title=title))
     if not found["best"]:
         output.note("no trial came to a score: the lines above say why")
         return
     best = found["best"]
-    print(f"# Trial {best['trial']} of the study {found['study']}: {tuning.objective} {best['value']:.6g} on validation rows.")
+    score = f"{tuning.objective} {best['value']:.6g} on validation rows"
+    print(f"# Trial {best['trial']} of the study {found['study']}: {score}.")
     print(yaml.safe_dump(found["config"], sort_keys=False, allow_unicode=True), end="")
-
-
-def _order(found: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], tuple[float, int]]:
-    sign = -1.0 if found["direction"] == "max" else 1.0
-    return lambda trial: (sign * trial["value"], trial["trial"])
 
 
 def _row(trial: Mapping[str, Any]) -> tuple[str, ...]:
