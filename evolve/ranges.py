@@ -65,32 +65,32 @@ def make_space(values: Mapping[str, Any], plan: Plan, where: str) -> Space:
     assert plan.config.tune is not None
     ranges = plan.config.tune.ranges
     resolved = resolved_values(plan)
-    start = {}
-    for key, found in ranges.items():
-        place = f"{where}: tune.ranges.{key}"
+    places = {key: f"{where}: tune.ranges.{key}" for key in ranges}
+    for key, place in places.items():
         _check_key(key, list(ranges), place)
-        start[key] = _start_of(key, found, (values, resolved), place)
+    start = {key: _start_of(key, found, (values, resolved), places[key]) for key, found in ranges.items()}
     space = Space(values, ranges, start)
     for key, found in ranges.items():
         for parameter in _ends(found):
-            _check_end(space, key, parameter, f"{where}: tune.ranges.{key}")
+            _check_end(space, key, parameter, places[key])
     return space
 
 
-def objective_of(config: CampaignConfig) -> str:
+def objective_of(config: CampaignConfig, where: str) -> str:
     """Returns the objective that a config's study goes by. Raises ConfigError where its campaigns do not follow it."""
     assert config.tune is not None
     wanted = config.tune.objective or config.objectives[0]
     if wanted not in config.objectives:
-        raise ConfigError(f"tune.objective: {wanted!r} is not among objectives {list(config.objectives)}; add it there")
+        known = list(config.objectives)
+        raise ConfigError(f"{where}: tune.objective: {wanted!r} is not among objectives {known}; add it there")
     return wanted
 
 
-def check_tier(tune: TuneConfig, plan: Plan) -> None:
+def check_tier(tune: TuneConfig, plan: Plan, where: str) -> None:
     """Raises ConfigError where champions of this plan have no such tier as the study scores."""
     known = list(plan.fractions) or ["ultimate"]
     if tune.tier not in known:
-        raise ConfigError(f"tune.tier: champions are scored at {', '.join(known)}, not at {tune.tier!r}")
+        raise ConfigError(f"{where}: tune.tier: champions are scored at {', '.join(known)}, not at {tune.tier!r}")
 
 
 def label_of(found: RangeConfig, value: Any) -> Parameter:

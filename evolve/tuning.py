@@ -81,8 +81,8 @@ def make_tuning(values: Mapping[str, Any], where: str) -> Tuning:
     if config.tune is None:
         raise ConfigError(f"{where}: there is nothing to tune: add a section like {EXAMPLE}")
     plan = make_plan(config)
-    objective = objective_of(config)
-    check_tier(config.tune, plan)
+    objective = objective_of(config, where)
+    check_tier(config.tune, plan, where)
     space = make_space(values, plan, where)
     directions = {found.name: found.direction for found in plan.benchmark.objectives}
     rules = Rules(
