@@ -178,7 +178,7 @@ class _Watch:
     def __init__(self, tuning: Tuning, study: Study, means: Means, trial: Trial) -> None:
         self.handle, self.pruned = "", ""
         self._tuning, self._study, self._means, self._trial = tuning, study, means, trial
-        self._part = 0
+        self._part, self._known, self._is_spoilt = 0, "", False
         self._summary: dict[str, Any] = {}
         self._is_shown = False
 
@@ -188,6 +188,8 @@ class _Watch:
             self._summary = launch(
                 plan.config,
                 self._means.home,
+                handle=self._known or None,
+                again=self._is_spoilt,
                 progress=self._observe,
                 tracker=_Relay(self._means.trial_tracker, self._begin),
                 interrupted=self._means.interrupted,
@@ -207,13 +209,18 @@ class _Watch:
     def look_back(self, plan: Plan) -> None:
         """Looks at what the home knows of this trial's campaign already: it was begun before the driver was killed, or by
         somebody else. The study is told what it would have been told then."""
-        known = self._means.home.campaign_by_key(plan.key.hex())
-        done = [handle for handle, state in known if state == "done"]
-        handle = (done or [handle for handle, _ in known] or [""])[0]
-        for progress in _history(self._means.home, plan, handle) if handle else ():
+        known = dict(self._means.home.campaign_by_key(plan.key.hex()))
+        equal = {handle: state for handle, state in known.items() if not self._was_extended(handle)}
+        self._is_spoilt = bool(known) and not equal
+        self._known = next((handle for handle, state in equal.items() if state == "done"), next(iter(equal), ""))
+        for progress in _history(self._means.home, plan, self._known) if self._known else ():
             if self._look(progress):
-                self._begin(handle, plan.config.model_dump(mode="json"), {"campaign_key": plan.key.hex()})
+                self._begin(self._known, plan.config.model_dump(mode="json"), {"campaign_key": plan.key.hex()})
                 return
+
+    def _was_extended(self, handle: str) -> bool:
+        """Whether a campaign has ended with more than its budget, which no trial may have."""
+        return bool((self._means.home.summary_of(handle) or {}).get("extended"))
 
     def conclude(self, state: str, reason: str) -> None:
         """Ends the run of a campaign that did not come to its own end."""

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from evolve.config import check_config
-from evolve.control import Interrupted
+from evolve.control import Desk, Interrupted
+from evolve.events import Extended
 from evolve.home import Home
 from evolve.launch import launch
 from evolve.outcome import Progress
@@ -175,7 +176,7 @@ def test_every_trial_has_a_run_that_names_the_study(reference: tuple[Path, list[
     assert len(below.finished) == len(trials)
 
 
-@pytest.mark.parametrize("after", [1, 4, 9, 14])
+@pytest.mark.parametrize("after", [3, 11])
 def test_a_study_that_was_cut_short_ends_as_one_that_was_not(
     reference: tuple[Path, list[Trial], Recorder], tmp_path: Path, after: int
 ) -> None:
@@ -214,6 +215,28 @@ def test_a_campaign_that_was_run_before_gives_the_study_what_it_would_have_seen(
     for found, wanted in zip(trials, reference[1], strict=False):
         assert (found.state, found.value, found.values) == (wanted.state, wanted.value, wanted.values)
     assert [trial.facts["campaign"] for trial in trials] == ["tiny", "tiny-2", "tiny-t2"]
+
+
+def test_a_campaign_that_was_extended_is_no_trial_of_equal_budget(
+    reference: tuple[Path, list[Trial], Recorder], tmp_path: Path
+) -> None:
+    """It is found by the key of its config, though it has ended with more than the config's budget."""
+    home = Home.create(tmp_path / "h")
+    tuning = tuning_of()
+    config = check_config(trial_values(tuning, reference[1][0]))
+    for extension in (None, Extended(None, 1)):
+        launch(
+            config,
+            home,
+            handle=None if extension is None else "tiny",
+            progress=lambda _: None,
+            tracker=NullTracker(),
+            interrupted=threading.Event(),
+            extension=extension,
+        )
+    (trial,) = go(home.root, tuning, trials=1)
+    assert trial.facts["campaign"] == "tiny-t0"
+    assert trial.value == reference[1][0].value
 
 
 def test_a_combination_that_cannot_be_is_a_failed_trial_and_the_study_goes_on(tmp_path: Path) -> None:
@@ -260,8 +283,6 @@ def test_somebody_who_stops_the_campaign_ends_the_study_which_can_be_gone_on_wit
     home = tmp_path / "h"
 
     def show(trial: Trial, state: Progress) -> None:
-        from evolve.control import Desk
-
         desk = Desk(Home.open(home).files, home / "campaigns" / "tiny-t0")
         driver = desk.driver()
         assert driver is not None
