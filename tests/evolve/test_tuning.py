@@ -176,7 +176,7 @@ def test_every_trial_has_a_run_that_names_the_study(reference: tuple[Path, list[
     assert len(below.finished) == len(trials)
 
 
-@pytest.mark.parametrize("after", [3, 11])
+@pytest.mark.parametrize("after", [pytest.param(3, marks=pytest.mark.slow), 11])
 def test_a_study_that_was_cut_short_ends_as_one_that_was_not(
     reference: tuple[Path, list[Trial], Recorder], tmp_path: Path, after: int
 ) -> None:
@@ -195,6 +195,7 @@ def test_a_study_that_was_cut_short_ends_as_one_that_was_not(
     assert Home.open(home).campaigns() == [f"tiny-t{n}" for n in range(4)]  # none was begun twice
 
 
+@pytest.mark.slow
 def test_a_study_goes_on_when_more_trials_are_asked_for(
     reference: tuple[Path, list[Trial], Recorder], tmp_path: Path
 ) -> None:
