@@ -118,8 +118,69 @@ class RunConfig(_Model):
     accept_level: Literal["full", "reduced", "none"] = "full"
 
 
+class RangeConfig(_Model):
+    """What one key may be: numbers from low to high (whole ones where both are), or one of some choices.
+
+    log: drawn evenly in the logarithm. step: from low in steps of this size.
+    """
+
+    low: int | float | None = None
+    high: int | float | None = None
+    log: bool = False
+    step: int | float | None = Field(default=None, gt=0)
+    choices: tuple[Any, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_one_of_two(self) -> RangeConfig:
+        if self.choices:
+            if (self.low, self.high, self.log, self.step) != (None, None, False, None):
+                raise ValueError("write choices, or low and high, not both")
+            if len({json.dumps(choice, sort_keys=True, default=str) for choice in self.choices}) < len(self.choices):
+                raise ValueError("a choice stands twice")
+            return self
+        if self.low is None or self.high is None:
+            raise ValueError("write {low: ..., high: ...} or {choices: [...]}")
+        if not self.low < self.high:
+            raise ValueError(f"low must be less than high, not {self.low} and {self.high}")
+        if self.log and (self.low <= 0 or self.step is not None):
+            raise ValueError("log asks for a low above zero, and for no step")
+        if self.is_whole and isinstance(self.step, float):
+            raise ValueError("low and high are whole numbers, so step must be one too")
+        return self
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether whole numbers are drawn."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+
+class PrunerConfig(_Model):
+    """When a trial is stopped early: "median" where it lies below the median of the finished ones at an equal part of the
+    budget. startup: so many must have finished first; warmup: part of the budget that every trial gets."""
+
+    kind: Literal["median", "none"] = "median"
+    startup: int = Field(default=5, ge=1)
+    warmup: float = Field(default=0.3, ge=0, lt=1)
+
+
+class TuneConfig(_Model):
+    """What `evolve tune` tries: keys and their ranges, how often, and by which score of a campaign's champion.
+
+    trials: in all, the config's own settings being the first. objective: one of the campaign's (its first); tier: at which
+    the champion is scored. startup: trials drawn evenly before the sampler learns.
+    """
+
+    ranges: Mapping[str, RangeConfig] = Field(min_length=1)
+    trials: int = Field(default=30, ge=1, le=10_000)
+    objective: str | None = None
+    tier: Literal["lite", "pro", "ultimate"] = "ultimate"
+    startup: int = Field(default=8, ge=1)
+    pruner: PrunerConfig = PrunerConfig()
+
+
 class CampaignConfig(_Model):
-    """Everything a campaign is made of."""
+    """Everything a campaign is made of, and what `evolve tune` may change of it, which is no part of a campaign: it is
+    neither hashed nor kept with one."""
 
     name: str = Field(default="campaign", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -140,6 +201,7 @@ class CampaignConfig(_Model):
     limits: LimitsConfig = LimitsConfig()
     plugins: tuple[str, ...] = ()
     run: RunConfig = RunConfig()
+    tune: TuneConfig | None = Field(default=None, exclude=True)
 
     @property
     def hashed(self) -> dict[str, Any]:
@@ -150,21 +212,25 @@ class CampaignConfig(_Model):
     @property
     def key(self) -> bytes:
         """The campaign key, 32 bytes: BLAKE3 of the resolved config and the seed."""
-        return blake3(encode(_plain(self.hashed)), derive_key_context="evolve 2026 campaign key").digest()
+        return blake3(canonical(self.hashed), derive_key_context="evolve 2026 campaign key").digest()
 
     @property
     def config_hash(self) -> str:
         """BLAKE3 of the resolved config without the seed, hex."""
-        return blake3(encode(_plain({k: v for k, v in self.hashed.items() if k != "seed"}))).hexdigest()
+        return blake3(canonical({k: v for k, v in self.hashed.items() if k != "seed"})).hexdigest()
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> CampaignConfig:
     """Returns the config of a YAML file with ``key.path=value`` overrides. Raises ConfigError naming file, key and remedy."""
-    path = Path(path)
-    values = read_yaml(path)
+    return check_config(read_config(path, overrides), str(path))
+
+
+def read_config(path: Path | str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Returns the plain values of a YAML file with ``key.path=value`` overrides, not checked yet. Raises ConfigError."""
+    values = read_yaml(Path(path))
     for override in overrides:
         _override(values, override)
-    return check_config(values, str(path))
+    return values
 
 
 def check_config(values: Mapping[str, Any], where: str = "config") -> CampaignConfig:
@@ -229,21 +295,33 @@ def _load(text: bytes | str) -> Any:
         loader.dispose()
 
 
+def set_key(values: dict[str, Any], key: str, value: Any) -> None:
+    """Sets the value at a dotted key in place; mappings that are missing are made, and a name with dots that stands there
+    is taken for one name. Raises ConfigError where something on the way is no mapping."""
+    target, parts = values, key.split(".")
+    while True:
+        taken = next((n for n in range(len(parts), 1, -1) if ".".join(parts[:n]) in target), 1)
+        name, parts = ".".join(parts[:taken]), parts[taken:]
+        if not parts:
+            target[name] = value
+            return
+        target = target.setdefault(name, {})
+        if not isinstance(target, dict):
+            raise ConfigError(f"{name} is not a mapping")
+
+
 def _override(values: dict[str, Any], text: str) -> None:
     key, equals, raw = text.partition("=")
     if not equals or not key:
         raise ConfigError(f"override {text!r}: write key=value, e.g. strategy.population=64")
-    target = values
-    *path, last = key.split(".")
-    for part in path:
-        below = target.setdefault(part, {})
-        if not isinstance(below, dict):
-            raise ConfigError(f"override {text!r}: {part} is not a mapping")
-        target = below
     try:
-        target[last] = _load(raw)
+        value = _load(raw)
     except _UNREADABLE as error:
         raise ConfigError(f"override {text[:80]!r}: the value is not readable as YAML") from error
+    try:
+        set_key(values, key, value)
+    except ConfigError as error:
+        raise ConfigError(f"override {text!r}: {error}") from error
 
 
 def _explain(error: ValidationError) -> str:
@@ -269,6 +347,11 @@ def _fields_at(place: Sequence[str]) -> list[str]:
         candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
         model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
     return list(getattr(model, "model_fields", {}))
+
+
+def canonical(values: Mapping[str, Any]) -> bytes:
+    """Returns the bytes that plain values of a config are hashed as."""
+    return encode(_plain(values))
 
 
 def _plain(value: Any) -> Any:

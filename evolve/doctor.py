@@ -36,7 +36,11 @@ NEEDED = (
     "scikit-learn",
     "cryptography",
 )
-HANDY = {"ray": "evolve run --address local works without", "mlflow": "campaigns run without; nothing shows them"}
+HANDY = {
+    "ray": "evolve run --address local works without",
+    "mlflow": "campaigns run without; nothing shows them",
+    "optuna": "only `evolve tune` needs it",
+}
 LEAST_MEMORY_BYTES = 2 << 30
 LEAST_DISK_BYTES = 1 << 30
 

@@ -5,6 +5,7 @@
     lineage/       sealed segments               mlflow.db, mlartifacts/
     campaigns/     a folder a campaign: config.yaml, its journal, summary.json when it is over, report.html if one was asked for
     tombstones/    what is still known of campaigns that were purged
+    tune.db        the trials of studies (`evolve tune`), in Optuna's tables
 
 Nouns: *home*, *handle* (a campaign's name in its home). Nothing heavy is imported before it is needed.
 """

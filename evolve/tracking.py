@@ -4,6 +4,8 @@ MLflow is imported, and everything is said to it, on a thread of its own; the ca
 What a server does not take is tried again a few times, then given up and counted: the run itself never waits and never
 fails for it.
 
+A study of `evolve tune` is a run too, and its trials' campaigns are runs below it.
+
 Nouns: *session* (the client and the run that notes are said to).
 """
 
@@ -18,6 +20,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +32,10 @@ from population.clock import Clock, SystemClock
 
 EXPERIMENT = "evolve"
 ALIAS = "production"
+#: The tag that MLflow nests runs by.
+PARENT_TAG = "mlflow.parentRunId"
+#: Runs of one campaign that agree in these tags are the same run, gone on with; the later ones count below a study.
+SAME = ("evolve.campaign_key", "evolve.study", "evolve.trial")
 #: Beside an export, which sequence number each head had when it was last moved to this block: ``{"digits": 3}``.
 SEQUENCES_FILE = "sequences.json"
 MAX_TEXT = 500
@@ -69,8 +76,16 @@ class MlflowTracker:
     def __init__(self, uri: str, artifacts: Path, project: str = EXPERIMENT, clock: Clock | None = None) -> None:
         self.uri = uri
         self._clock = clock or SystemClock()
-        self._session = _Session(uri, artifacts, project)
+        self.session = _Session(_Server(uri, artifacts, project))
         self._outbox = Outbox("mlflow", self._clock)
+
+    def nested(self) -> MlflowTracker:
+        """Returns a tracker whose runs are shown below the one that this tracker has begun. Both say what they are told in
+        one order, from one thread, and go on with a run also where it has finished. Close this one, not that."""
+        below = copy(self)
+        self.session.is_study = True
+        below.session = _Session(self.session.server, self.session)
+        return below
 
     @property
     def problem(self) -> str | None:
@@ -84,75 +99,93 @@ class MlflowTracker:
     def begin(self, campaign: str, config: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """Opens the run of a campaign, or goes on with the one that an interrupted campaign left."""
         content = (campaign, flatten(config), dict(tags))
-        self._outbox.put(Note(self._session.begin, content, is_needed=True))
+        self._outbox.put(Note(self.session.begin, content, is_needed=True))
 
     def generation(self, step: int, metrics: Mapping[str, float]) -> None:
         """Adds one point to every named metric; points are sent together, about once a second."""
         point = Point(step, int(self._clock.now() * 1000), dict(metrics))
-        self._outbox.put(Note(self._session.points, point, can_wait=True))
+        self._outbox.put(Note(self.session.points, point, can_wait=True))
 
     def finish(self, summary: Mapping[str, Any], front: Sequence[Mapping[str, Any]]) -> None:
         """Records the outcome and the Pareto front, and ends the run."""
         content = (dict(summary), [dict(point) for point in front], int(self._clock.now() * 1000))
-        self._outbox.put(Note(self._session.finish, content))
+        self._outbox.put(Note(self.session.finish, content))
 
     def promoted(self, name: str, block_id: str, archive: Path) -> None:
         """Points the alias "production" of a registered model to this block; a new version is made where none holds it.
 
         Saying it again changes nothing, so a move that was missed can be made up for at any time.
         """
-        self._outbox.put(Note(self._session.promoted, (name, block_id, archive)))
+        self._outbox.put(Note(self.session.promoted, (name, block_id, archive)))
 
     def close(self, timeout_s: float = 30.0) -> None:
         """Delivers what can be delivered within the time, then lets go; closing twice changes nothing."""
         self._outbox.close(timeout_s)
 
 
-class _Session:
-    """The MLflow client, the experiment and the run. Used by one thread; raises whatever MLflow raises.
-
-    Each method takes the contents of notes as ``evolve.outbox`` hands them over: one, or several points.
-    """
+class _Server:
+    """The MLflow client and the experiment, opened by whoever needs them first."""
 
     def __init__(self, uri: str, artifacts: Path, project: str) -> None:
-        self._uri, self._artifacts, self._project = uri, artifacts, project
-        self._client: Any = None
-        self._experiment = ""
-        self._run: str | None = None
+        self.uri, self.artifacts, self._project = uri, artifacts, project
+        self.client: Any = None
+        self.experiment = ""
 
-    def _open(self) -> None:
+    def open(self) -> None:
         """Imports MLflow and finds or makes the experiment, the first time."""
-        if self._client is None:
+        if self.client is None:
             for name, value in SETTINGS.items():
                 os.environ.setdefault(name, value)
             from mlflow import MlflowClient
 
             for name in _LOUD:
                 logging.getLogger(name).setLevel(logging.CRITICAL)
-            _make_database(self._uri, MlflowClient)
-            self._client = MlflowClient(self._uri, self._uri)
-        if not self._experiment:
-            known = self._client.get_experiment_by_name(self._project)
-            place = None if self._uri.startswith("http") else self._artifacts.absolute().as_uri()
-            self._experiment = known.experiment_id if known else self._client.create_experiment(self._project, place)
+            _make_database(self.uri, MlflowClient)
+            self.client = MlflowClient(self.uri, self.uri)
+        if not self.experiment:
+            known = self.client.get_experiment_by_name(self._project)
+            place = None if self.uri.startswith("http") else self.artifacts.absolute().as_uri()
+            self.experiment = known.experiment_id if known else self.client.create_experiment(self._project, place)
+
+
+class _Session:
+    """A run of MLflow. Used by one thread; raises whatever MLflow raises.
+
+    Each method takes the contents of notes as ``evolve.outbox`` hands them over: one, or several points.
+    """
+
+    def __init__(self, server: _Server, parent: _Session | None = None) -> None:
+        self.server, self._parent = server, parent
+        self.is_study = False
+        self.run: str | None = None
+
+    @property
+    def _client(self) -> Any:
+        return self.server.client
+
+    @property
+    def _experiment(self) -> str:
+        return self.server.experiment
 
     def begin(self, contents: Sequence[tuple[str, Mapping[str, str], Mapping[str, str]]]) -> None:
         """Makes the run, or takes up the one that this campaign of this home left unfinished."""
         ((campaign, params, tags),) = contents
-        self._open()
-        home = blake3(f"{platform.node()} {self._artifacts.absolute()}".encode()).hexdigest(8)
+        self.server.open()
+        home = blake3(f"{platform.node()} {self.server.artifacts.absolute()}".encode()).hexdigest(8)
         named = {"evolve.campaign": campaign, "evolve.home": home, **{f"evolve.{k}": v for k, v in tags.items()}}
-        left = self._left_by(campaign, home, named.get("evolve.campaign_key"))
+        if self._parent is not None and self._parent.run is not None:
+            named[PARENT_TAG] = self._parent.run
+        left = self._left_by(campaign, home, named)
         if left is None:
-            self._run = self._client.create_run(self._experiment, run_name=campaign).info.run_id
+            self.run = self._client.create_run(self._experiment, run_name=campaign).info.run_id
         else:
-            self._run = left
+            self.run = left
             self._client.update_run(left, status="RUNNING")
         self._log(tags=_texts(named), params=params)
 
     def points(self, points: Sequence[Point]) -> None:
         """Sends points in as few calls as MLflow allows; numbers that are not finite are left out."""
-        self._open()
+        self.server.open()
         from mlflow.entities import Metric
 
         metrics = [
@@ -187,7 +220,7 @@ class _Session:
     def promoted(self, contents: Sequence[tuple[str, str, Path]]) -> None:
         """Moves the alias to the version that holds the block, made from its export where there is none."""
         ((head, block_id, archive),) = contents
-        self._open()
+        self.server.open()
         name = head.replace("/", ".")  # MLflow's names have no slash
         sequence = _sequence(archive, head)
         tags = {"block_id": block_id, "sequence": sequence}
@@ -199,15 +232,19 @@ class _Session:
         self._client.set_registered_model_alias(name, ALIAS, version)
 
     def _current(self) -> str:
-        if self._run is None:
+        if self.run is None:
             raise RuntimeError("no run was begun")
-        return self._run
+        return self.run
 
-    def _left_by(self, campaign: str, home: str, key: str | None) -> str | None:
-        """Returns the run of this campaign that did not finish: the process ended first."""
+    def _left_by(self, campaign: str, home: str, named: Mapping[str, str]) -> str | None:
+        """Returns the run of this campaign that did not finish: the process ended first. A study's, and those below it, are
+        gone on with when they have finished too."""
+        goes_on = self.is_study or self._parent is not None
+        same = SAME[: None if self._parent else 1]
         query = f"tags.`evolve.campaign` = '{campaign}' and tags.`evolve.home` = '{home}'"
         for run in self._client.search_runs([self._experiment], query, order_by=["attributes.start_time DESC"]):
-            if run.info.status != "FINISHED" and run.data.tags.get("evolve.campaign_key") == key:
+            is_open = goes_on or run.info.status != "FINISHED"
+            if is_open and all(run.data.tags.get(name) == named.get(name) for name in same):
                 return str(run.info.run_id)
         return None
 
@@ -239,12 +276,12 @@ class _Session:
         with tempfile.TemporaryDirectory(prefix="evolve-model-") as folder:
             place = Path(folder) / "model"
             save_pyfunc(archive, place)
-            model = self._client.create_logged_model(self._experiment, name, self._run, {"block_id": block_id})
+            model = self._client.create_logged_model(self._experiment, name, self.run, {"block_id": block_id})
             self._client.log_model_artifacts(model.model_id, str(place))
         self._client.finalize_logged_model(model.model_id, "READY")
         # by its place, since the registry would look a model's id up at MLflow's global address, which is not ours
         source, tags = model.artifact_location, {"block_id": block_id}
-        made = self._client.create_model_version(name, source, self._run, tags, await_creation_for=10)
+        made = self._client.create_model_version(name, source, self.run, tags, await_creation_for=10)
         return str(made.version)
 
 

@@ -22,8 +22,21 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = ("population", "fitness", "evolve")
-OUTSIDE = ("ray", "duckdb", "mlflow", "typer")
-HEAVY = ("torch", "ray", "duckdb", "mlflow", "numpy", "pandas", "pyarrow", "scipy", "sklearn", "matplotlib", "deap")
+OUTSIDE = ("ray", "duckdb", "mlflow", "typer", "optuna")
+HEAVY = (
+    "torch",
+    "ray",
+    "duckdb",
+    "mlflow",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "scipy",
+    "sklearn",
+    "matplotlib",
+    "deap",
+    "optuna",
+)
 MAX_FILE_LINES = 400
 MAX_PUBLIC_NAMES = 25
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc", "base2"}

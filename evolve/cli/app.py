@@ -21,6 +21,7 @@ from evolve.cli.query import query
 from evolve.cli.report import report
 from evolve.cli.run import resume, run
 from evolve.cli.status import status
+from evolve.cli.tune import tune
 from evolve.cli.ui import ui
 from evolve.cli.watch import watch
 
@@ -71,7 +72,7 @@ def _program(
     del version
 
 
-LIFE = (run, resume, pause, stop, status, watch, fork)
+LIFE = (run, resume, pause, stop, status, watch, fork, tune)
 LOOKING = (report, query, lineage, rebuild, promote, rollback, heads, infer, ui)
 CARE = (purge, upgrade, doctor)
 for command in (*LIFE, *LOOKING, *CARE):

@@ -16,6 +16,7 @@ from evolve.cli.output import note
 if TYPE_CHECKING:
     from evolve.home import Home
     from evolve.tracker import Tracker
+    from evolve.tracking import MlflowTracker
 
 TOLD_FILE = "mlflow-heads.json"
 #: How long MLflow is waited for at the end, and where a person has asked for the end at once.
@@ -57,17 +58,36 @@ def tracking(home: Home, *, is_quiet: bool = False) -> Iterator[Tracker]:
     from evolve.tracking import MlflowTracker
 
     tracker = MlflowTracker(home.mlflow_uri, home.artifacts_root)
-    witness, patience_s = Witness(tracker), PATIENCE_S
+    witness = Witness(tracker)
     try:
-        yield witness
+        with _closing(tracker, is_quiet=is_quiet):
+            yield witness
+    finally:
+        if tracker.problem is None:
+            _remember(home, witness.told)
+
+
+@contextmanager
+def tracking_a_study(home: Home) -> Iterator[tuple[Tracker, Tracker]]:
+    """Yields the tracker of a study and that of its trials, whose runs are shown below the study's; as ``tracking``."""
+    from evolve.tracking import MlflowTracker
+
+    tracker = MlflowTracker(home.mlflow_uri, home.artifacts_root)
+    with _closing(tracker):
+        yield tracker, tracker.nested()
+
+
+@contextmanager
+def _closing(tracker: MlflowTracker, *, is_quiet: bool = False) -> Iterator[None]:
+    patience_s = PATIENCE_S
+    try:
+        yield
     except KeyboardInterrupt:
         patience_s = AT_ONCE_S
         raise
     finally:
         tracker.close(patience_s)
-        if tracker.problem is None:
-            _remember(home, witness.told)
-        elif not is_quiet:
+        if tracker.problem is not None and not is_quiet:
             note(tracker.problem)
 
 
