@@ -31,7 +31,10 @@ test: .venv/ready
 	$(BIN)/python -m pytest -m "not slow" --numprocesses $(JOBS) --dist loadfile
 
 test-all: .venv/ready
-	$(BIN)/python -m pytest --scale $(SCALE)
+	@status=0; \
+	$(BIN)/python -m pytest -m "not alone" --numprocesses $(JOBS) --dist loadfile --scale $(SCALE) || status=1; \
+	$(BIN)/python -m pytest -m alone --scale $(SCALE) || status=1; \
+	exit $$status
 
 check: .venv/ready
 	$(BIN)/python -m pytest -m "not slow" --runtime-types

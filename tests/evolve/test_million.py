@@ -133,6 +133,7 @@ def test_thousands_of_individuals_are_gone_on_with_from_a_checkpoint(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", ["ga", "openai_es"])
 def test_a_million_individuals_are_gone_on_with_in_seconds(

@@ -76,6 +76,7 @@ def test_a_verdict_comes_soon_after_the_deadline(judge: SubprocessJudge, told: C
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(1800)
 def test_verdicts_come_soon_after_the_deadline_at_the_99th_percentile(
     judge: SubprocessJudge, scaled: Callable[[int], int], told: Callable[[str], None]

@@ -35,6 +35,7 @@ def test_twenty_thousand_individuals_are_read_as_they_were_written(tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(1800)
 def test_a_million_individuals_are_read_as_they_were_written(tmp_path: Path, told: Told) -> None:
     found = study.measure(tmp_path / "home", 1024)

@@ -433,6 +433,7 @@ def test_any_values_come_back_from_journal_and_segment(scores, seeds, texts, par
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_fifty_thousand_births_a_second_are_durable_with_all_their_columns(tmp_path):
     commits = [Commit(step, (sample_births(step * 1024, 1024),)) for step in range(80)]
     rates = []
