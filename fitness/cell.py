@@ -83,9 +83,13 @@ class Cell:
             self.end_child()
         if self.child is None:
             zygote = self.zygote()
-            given = Region(max(2 * given_bytes, LEAST_REGION_BYTES), is_writable=False)
-            taken = Region(max(2 * taken_bytes, LEAST_REGION_BYTES), is_writable=True)
-            self.child = zygote.fork(given, taken)
+            with contextlib.ExitStack() as stack:
+                given = Region(max(2 * given_bytes, LEAST_REGION_BYTES), is_writable=False)
+                stack.callback(given.close)
+                taken = Region(max(2 * taken_bytes, LEAST_REGION_BYTES), is_writable=True)
+                stack.callback(taken.close)
+                self.child = zygote.fork(given, taken)
+                stack.pop_all()
             self.answered = 0
             _await_walls(self.child)
         return self.child
@@ -148,11 +152,11 @@ class Cell:
             return End(0, 0, False)
         return self.running.reap(child, patience_s)
 
-    def bury(self) -> None:
+    def reap_dead(self) -> None:
         """Reaps a zygote that is dead; from any thread."""
         zygote = self.running
         if zygote is not None:
-            zygote.bury()
+            zygote.reap_dead()
 
     def abandon(self) -> None:
         """Ends the processes; the next question starts new ones."""

@@ -147,9 +147,9 @@ class SubprocessJudge:
             self._cell.abandon()
             return self._run(tile, fresh, nothing)
 
-    def bury(self) -> None:
+    def reap_dead(self) -> None:
         """Reaps a zygote that is dead; from any thread."""
-        self._cell.bury()
+        self._cell.reap_dead()
 
     def close(self) -> None:
         self._cell.abandon()

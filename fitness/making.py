@@ -75,9 +75,9 @@ class JailedMaker:
         finally:
             self._cell.end_child()
 
-    def bury(self) -> None:
+    def reap_dead(self) -> None:
         """Reaps a zygote that is dead; from any thread."""
-        self._cell.bury()
+        self._cell.reap_dead()
 
     def close(self) -> None:
         """Ends the jail; closing twice changes nothing."""

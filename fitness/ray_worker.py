@@ -76,7 +76,7 @@ class WorkerActor:
     def pulse(self) -> None:
         """Answers: the process runs."""
         if self._worker is not None:
-            self._worker.bury()
+            self._worker.reap_dead()
 
     def evaluate(
         self, unit: WorkUnit, places: Mapping[bytes, Place]

@@ -132,11 +132,11 @@ class Worker:
         incidents = [*(judged.incidents if judged else []), timing]
         return replace(result, digests=digests, verdicts=verdicts, details=details, incidents=incidents), rows
 
-    def bury(self) -> None:
+    def reap_dead(self) -> None:
         """Reaps what was killed below an idle worker; from any thread."""
         for held in (self._judge, self._maker):
             if isinstance(held, SubprocessJudge | JailedMaker):
-                held.bury()
+                held.reap_dead()
 
     def close(self) -> None:
         """Ends judge and maker; closing twice changes nothing."""

@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import replace
 
 import torch
 
@@ -84,7 +83,7 @@ class _Service:
         """Answers until the campaign is gone."""
         while True:
             while not wire.is_readable(self._connection, time.monotonic() + BEAT_S):
-                self._worker.bury()
+                self._worker.reap_dead()
             message = wire.receive(self._connection)
             for digest in message.fields["forget"]:
                 self._objects.pop(digest, None)
@@ -98,8 +97,7 @@ class _Service:
         try:
             result, rows = self._worker.evaluate(unit, self._read)
         except InfrastructureError as error:
-            failure = _failure("retry", error)
-            return replace(failure, fields={**failure.fields, "kind": kind_of(error)})
+            return _failure("retry", error, kind=kind_of(error))
         except Exception as error:  # noqa: BLE001 - a fault of ours: the campaign raises it with its traceback
             return _failure("failed", error)
         kept = dict(kept_rows(unit, result, rows))
@@ -113,10 +111,10 @@ class _Service:
         return self._objects[digest]
 
 
-def _failure(kind: str, error: Exception) -> wire.Message:
+def _failure(name: str, error: Exception, **fields: str) -> wire.Message:
     text = "".join(traceback.format_exception(error))
     reason = verdict.one_line(f"{type(error).__name__}: {error}")
-    return wire.Message(kind, {"reason": reason, "traceback": text[-8000:]})
+    return wire.Message(name, {"reason": reason, "traceback": text[-8000:], **fields})
 
 
 if __name__ == "__main__":

@@ -85,11 +85,14 @@ class Zygote:
     """
 
     def __init__(self, start: Mapping[str, Any], blobs: Sequence[bytes] = (), process: str = PROCESS) -> None:
-        ours, theirs = socket.socketpair()
-        self._control = ours
+        self._control, theirs = _pair()
         with theirs:
             command = [sys.executable, "-P", "-m", process, str(theirs.fileno())]
-            self._process = start_process(command, theirs.fileno())
+            try:
+                self._process = start_process(command, theirs.fileno())
+            except OSError as error:
+                self._control.close()
+                raise _unavailable(error) from error
         try:
             answer = self.call(wire.Message("start", start, blobs), timeout_s=START_TIMEOUT_S)
         except ZygoteGone:
@@ -105,8 +108,8 @@ class Zygote:
         return self._process.pid
 
     def fork(self, given: Region, taken: Region) -> Child:
-        """Forks a jailed child over these regions and waits until its walls stand. Raises: ZygoteGone."""
-        ours, theirs = socket.socketpair()
+        """Forks a jailed child over these regions. Raises: ZygoteGone, JailUnavailable."""
+        ours, theirs = _pair()
         with theirs:
             try:
                 sizes = {"given_bytes": given.size, "taken_bytes": taken.size}
@@ -141,7 +144,7 @@ class Zygote:
         except (wire.Closed, wire.DeadlinePassed, OSError) as error:
             raise ZygoteGone(f"the judge process does not answer ({message.kind}): {error}") from error
 
-    def bury(self) -> None:
+    def reap_dead(self) -> None:
         """Reaps the zygote where it is dead: one that was killed while nobody asks stays a zombie otherwise."""
         self._process.poll()
 
@@ -150,6 +153,19 @@ class Zygote:
         self._control.close()
         if self._process.poll() is None:
             end_process(self._process)
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    try:
+        return socket.socketpair()
+    except OSError as error:
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: OSError) -> JailUnavailable:
+    return JailUnavailable(
+        f"a jailed process cannot be had ({error}): raise the limits on processes and open files (ulimit -u, ulimit -n)"
+    )
 
 
 def _private_bytes(pid: int) -> int:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from fitness.judge import Failure, InlineJudge, Judge, Limits, SubprocessJudge
 from fitness.judging import judge_stack
 from fitness.plan import KernelPlan, PlanTable
 from population.cbor import encode
-from population.errors import EvaluatorFailed
+from population.errors import EvaluatorFailed, JailUnavailable
 from population.graph import OpGraph
 from population.stack import Stack
 from tests.fitness.toy_materialise import materialise
@@ -227,6 +229,49 @@ def test_what_fails_meanwhile_leaves_no_answer_to_an_old_question(judge: Judge) 
         judge_stack(make_stack(toy_graph(), range(4, 8)), toy_benchmark(), judge, JUDGING, SMALL, meanwhile=fail)
     found = judge_stack(stack, toy_benchmark(), judge, JUDGING, SMALL)
     assert found.scores.tobytes() == expected.scores.tobytes()
+
+
+@contextmanager
+def few_descriptors(spare: int) -> Iterator[None]:
+    """Leaves this process so many descriptors that it may still open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 8, hard))
+    taken = []
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        for _ in range(spare):
+            os.close(taken.pop())
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("spare", range(4))
+def test_want_of_descriptors_is_no_verdict_and_leaks_none(spare: int, subprocess_judge: SubprocessJudge) -> None:
+    """A child needs four: two regions, and both ends of a connection."""
+    stack = make_stack(toy_graph(), range(4))
+    expected = judge_stack(stack, toy_benchmark(), subprocess_judge, JUDGING, SMALL)
+    subprocess_judge._cell.end_child()
+    before = os.listdir("/proc/self/fd")
+    with few_descriptors(spare), pytest.raises(JailUnavailable):
+        judge_stack(stack, toy_benchmark(), subprocess_judge, JUDGING, SMALL)
+    assert os.listdir("/proc/self/fd") == before
+    found = judge_stack(stack, toy_benchmark(), subprocess_judge, JUDGING, SMALL)
+    assert found.scores.tobytes() == expected.scores.tobytes()
+
+
+def test_a_zygote_that_cannot_be_had_is_no_verdict() -> None:
+    judge = SubprocessJudge()
+    before = os.listdir("/proc/self/fd")
+    for spare in range(4):
+        with few_descriptors(spare), pytest.raises(JailUnavailable, match="ulimit -n"):
+            judge_stack(make_stack(toy_graph(), range(1)), toy_benchmark(), judge, JUDGING, SMALL)
+        judge.close()
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_a_tile_of_ours_that_fails_is_split_and_its_innocent_rows_keep_their_bits() -> None:
