@@ -58,7 +58,8 @@ class QuickEvaluator:
         return self._objects[digest]
 
     def retain(self, digests: Iterable[bytes]) -> None:
-        self._objects.retain(digests)
+        waiting = (digest for result in self._done for digest in result.digests if digest is not None)
+        self._objects.retain([*digests, *waiting])
 
     def submit(self, unit: WorkUnit) -> None:
         self.submitted += 1

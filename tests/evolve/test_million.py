@@ -125,11 +125,12 @@ def _kill_and_go_on(
     assert first < 20.0
 
 
+@pytest.mark.parametrize("kind", ["ga", "steady"])
 def test_thousands_of_individuals_are_gone_on_with_from_a_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: Callable[[str], None]
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: Callable[[str], None]
 ) -> None:
     monkeypatch.setattr(checkpoint, "EVERY_BIRTHS", 512)
-    _kill_and_go_on(tmp_path / "h", "ga", 5_000, 128, monkeypatch, told)
+    _kill_and_go_on(tmp_path / "h", kind, 5_000, 128, monkeypatch, told)
 
 
 @pytest.mark.slow

@@ -111,14 +111,18 @@ def write_config(folder: Path, **changes: Any) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """A campaign that was run, and its champion promoted, once for all tests; they leave it as it is."""
-    folder = tmp_path_factory.mktemp("finished")
+def run_tiny(folder: Path) -> Done:
+    """Runs the tiny campaign in a home below a folder, and promotes its champion."""
     config, home = write_config(folder), folder / "home"
     answer = run_apart("run", config, "--json", "--home", home)
     assert answer.code == 0, answer.err
     return Done(home, config, json.loads(answer.out.splitlines()[-1]))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """The tiny campaign, run once for all tests; they leave it as it is."""
+    return run_tiny(tmp_path_factory.mktemp("finished"))
 
 
 @pytest.fixture

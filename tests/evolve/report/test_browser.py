@@ -12,7 +12,7 @@ import pytest
 
 from evolve.home import Home
 from evolve.report.page import make_report
-from tests.evolve.cli.conftest import Done, run_apart, write_config
+from tests.evolve.cli.conftest import Done, run_tiny
 from tests.evolve.report.lineages import HOSTILE, many, named
 from tests.evolve.report.pages import page_of
 
@@ -37,11 +37,7 @@ def browse(address: str, width: int, folder: Path, *options: str) -> tuple[str, 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Done:
-    folder = tmp_path_factory.mktemp("finished")
-    config, home = write_config(folder), folder / "home"
-    answer = run_apart("run", config, "--json", "--home", home)
-    assert answer.code == 0, answer.err
-    return Done(home, config, {})
+    return run_tiny(tmp_path_factory.mktemp("finished"))
 
 
 @pytest.fixture(params=["finished", "many", "hostile"])
