@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from population.operations import activation as _activation
 from population.operations import arithmetic as _arithmetic
+from population.operations import columns as _columns
 from population.operations import convolution as _convolution
 from population.operations import layout as _layout
 from population.operations import linear as _linear
@@ -16,4 +17,4 @@ from population.operations.registry import Call, Inferred, Operation, ParameterS
 
 __all__ = ["Call", "Inferred", "Operation", "ParameterSpec", "get", "names", "register"]
 
-_GROUPS = (_activation, _arithmetic, _convolution, _layout, _linear, _normalization, _pooling)
+_GROUPS = (_activation, _arithmetic, _columns, _convolution, _layout, _linear, _normalization, _pooling)

@@ -91,6 +91,7 @@ class Operation:
         num_inputs: least and most inputs; None: no upper bound.
         keeps_zero: whether dead entries, which are zero, stay zero; where not, they are cleared afterwards.
         is_plugin: whether it comes from another package.
+        takes_nan: whether NaN in its input stands for a missing number, which it answers with a number.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Operation:
     version: int = 1
     keeps_zero: bool = False
     is_plugin: bool = False
+    takes_nan: bool = False
 
     @property
     def key(self) -> str:

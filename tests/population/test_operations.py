@@ -20,8 +20,8 @@ from population.operations.windows import Window
 from tests.population.strategies import node, random_inputs, random_stack
 
 EXPECTED = (
-    "add", "avg_pool1d", "avg_pool2d", "concatenate", "conv1d", "conv2d", "flatten", "gelu", "layer_norm", "linear",
-    "max_pool1d", "max_pool2d", "multiply", "relu", "reshape", "sigmoid", "softmax", "tanh",
+    "add", "avg_pool1d", "avg_pool2d", "concatenate", "conv1d", "conv2d", "flatten", "gelu", "impute", "isnan", "layer_norm",
+    "linear", "max_pool1d", "max_pool2d", "multiply", "one_hot", "relu", "reshape", "sigmoid", "softmax", "standardize", "tanh",
 )  # fmt: skip
 
 
@@ -121,6 +121,9 @@ WINDOWED = [
     ("multiply", (3,), {}),
     ("flatten", (3, 2, 2), {}),
     ("reshape", (4, 3), {"shape": [2, 2, 3]}),
+    ("impute", (3,), {"value": [1.0, 2.0, 3.0]}),
+    ("standardize", (3, 2), {"mean": [0, 1, -1.5], "deviation": [1, 0.5, 2]}),
+    ("standardize", (3,), {"mean": [0, 1, -1.5], "deviation": [1, 0.5, 2], "limit": 2.5}),
 ]
 
 
