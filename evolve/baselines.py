@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from evolve.data import located
 from population.errors import NotFound
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def baselines_of(config: CampaignConfig, home: Home, campaign: str) -> list[Base
     try:
         return [Baseline(**entry) for entry in json.loads(home.files.read_bytes(path))]
     except (NotFound, ValueError, TypeError):  # not there, or of another version
-        found = compute(config)
+        found = compute(located(config, home))
     data = json.dumps([asdict(baseline) for baseline in found], indent=2).encode() + b"\n"
     home.files.write_atomic(path, data, mode=0o644, replace=True)
     return found
