@@ -6,7 +6,7 @@ Shapes: n rows, T tiers, M objectives, K skills, N rows of the split.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,7 @@ TILES_AT_ONCE = 16
 BYTES_AT_ONCE = 64 << 20
 SECONDS_AT_ONCE = 0.1
 #: How many outputs are scored in one go.
-VALUES_AT_ONCE = 1 << 15
+VALUES_AT_ONCE = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -122,13 +122,16 @@ class _Session:
         self._targets = benchmark.targets_of(judging.split)
         self._num_samples = len(self._targets[0])
         self._tile_s: float | None = None
+        self._costs = {"flops": _count(stack, judging, stack.graph.flops)}
+        if any(objective.name == "bytes" for objective in benchmark.objectives):
+            self._costs["bytes"] = _count(stack, judging, stack.graph.bytes)
         num, num_tiers = stack.num_rows, len(judging.tiers)
         self.judged = Judged(
             verdicts=[verdict.OK] * num,
             details=[""] * num,
             scores=np.full((num, num_tiers, len(benchmark.objectives)), np.nan),
             skills=np.full((num, num_tiers, len(benchmark.skills)), np.nan),
-            flops=_count_flops(stack, judging),
+            flops=self._costs["flops"],
             merits=np.zeros((num, num_tiers, self._num_samples), dtype=np.float32),
             incidents=[],
         )
@@ -237,47 +240,27 @@ class _Session:
             self.judged.scores[good, tier] = self._objectives(good, tier, measured)
 
     def _objectives(self, rows: Sequence[int], tier: int, measured: Measured) -> npt.NDArray[np.float64]:
-        columns = dict(measured.scores)
-        for objective in self._benchmark.objectives:
-            if objective.name == "flops":
-                columns["flops"] = self.judged.flops[rows, tier].astype(np.float64)
-            elif objective.name == "bytes":
-                widths = list(self._judging.tiers.values())[tier]
-                counted = _by_widths(self._stack, widths, rows, self._stack.graph.bytes)
-                columns["bytes"] = np.array(counted, dtype=np.float64)
+        costs = {name: counted[rows, tier].astype(np.float64) for name, counted in self._costs.items()}
+        columns = {**measured.scores, **costs}
         return np.stack([columns[objective.name] for objective in self._benchmark.objectives], axis=1)
 
     def _fail(self, row: int, failure: Failure) -> None:
         self.judged.verdicts[row], self.judged.details[row] = failure.cause, failure.detail
 
 
-def live_widths(stack: Stack, tier: Mapping[str, int], rows: Sequence[int]) -> Iterator[dict[str, int]]:
-    """Yields the widths that these rows compute with in a tier: their own, cut to the tier's."""
-    names, table = stack.graph.symbol_names, stack.widths.tolist()
-    for row in rows:
-        yield {symbol: min(width, tier.get(symbol, width)) for symbol, width in zip(names, table[row], strict=True)}
-
-
-def _count_flops(stack: Stack, judging: Judging) -> npt.NDArray[np.int64]:
-    """Returns FLOPs a sample on live widths, ``[n, T]``."""
-    flops = np.zeros((stack.num_rows, len(judging.tiers)), dtype=np.int64)
+def _count(stack: Stack, judging: Judging, cost: Callable[[Mapping[str, int]], int]) -> npt.NDArray[np.int64]:
+    """Returns what a cost comes to at the widths that each row computes with in each tier, its own cut to the tier's,
+    ``[n, T]``; equal widths are counted once."""
+    names, known = stack.graph.symbol_names, np.zeros((stack.num_rows, len(judging.tiers)), dtype=np.int64)
+    own = stack.widths.numpy()
+    different, positions = np.unique(own, axis=0, return_inverse=True)
     for tier, widths in enumerate(judging.tiers.values()):
-        flops[:, tier] = _by_widths(stack, widths, range(stack.num_rows), stack.graph.flops)
-    return flops
-
-
-def _by_widths(
-    stack: Stack, tier: Mapping[str, int], rows: Sequence[int], count: Callable[[Mapping[str, int]], int]
-) -> list[int]:
-    """Returns what is counted of each row's widths in a tier; rows of equal widths are counted once."""
-    known: dict[tuple[int, ...], int] = {}
-    found = []
-    for live in live_widths(stack, tier, rows):
-        key = tuple(live.values())
-        if key not in known:
-            known[key] = count(live)
-        found.append(known[key])
-    return found
+        cut = [
+            {symbol: min(width, widths.get(symbol, width)) for symbol, width in zip(names, row, strict=True)}
+            for row in different.tolist()
+        ]
+        known[:, tier] = np.array([cost(live) for live in cut], dtype=np.int64)[positions.reshape(-1)]
+    return known
 
 
 def _channels(graph: OpGraph, benchmark: Benchmark) -> tuple[str, ...]:

@@ -94,11 +94,14 @@ class ClassAnswers:
     @cached_property
     def skills(self) -> Floats:
         """Accuracy within each class, ``[P, K]``; NaN where no row is of it."""
-        found: Floats = np.full(self.scores.shape[:2], np.nan)
-        for position in range(self.scores.shape[1]):
-            members = self.targets == position
-            if members.any():
-                found[:, position] = np.count_nonzero(self.is_correct[:, members], axis=1) / np.count_nonzero(members)
+        num_classes = self.scores.shape[1]
+        order = np.argsort(self.targets, kind="stable")
+        sums = np.zeros((len(self.scores), len(order) + 1), dtype=np.int64)  # of rows answered rightly, class by class
+        np.cumsum(self.is_correct[:, order], axis=1, out=sums[:, 1:])
+        ends = np.searchsorted(self.targets[order], np.arange(num_classes + 1))
+        counts = np.diff(ends).astype(np.float64)
+        counts[counts == 0] = np.nan
+        found: Floats = np.diff(sums[:, ends], axis=1) / counts
         return found
 
     @cached_property
@@ -134,7 +137,7 @@ class ClassAnswers:
         named = np.zeros(largest.shape, dtype=np.int64)
         for position in range(1, self.scores.shape[1]):
             column = self.scores[:, position]
-            named[column > largest] = position
+            np.copyto(named, position, where=column > largest)
             np.maximum(largest, column, out=largest)
         return named, largest
 
