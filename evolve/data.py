@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from pydantic import ValidationError
 from evolve.config import CampaignConfig
 from evolve.data_config import DataConfig
 from fitness.benchmark import Benchmark
+from fitness.metrics import LOSS, Kind
 from fitness.tables import TableSettings, prepare_table, read_table
 from fitness.tables.graph import TabularSettings, tabular_graph
 from fitness.tables.read import SUFFIXES
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 MAX_FILE_BYTES = 1 << 30
 #: What a search follows where the config leaves it to the data.
 AUTO = "auto"
-OBJECTIVES = {"classification": "cross_entropy", "regression": "rmse"}
+OBJECTIVES: Mapping[Kind, str] = {"classes": "cross_entropy", "numbers": "rmse"}
 TEMPLATE = "template"
 
 #: The last benchmarks that were read: a launch reads its data more than once.
@@ -61,10 +63,15 @@ def load_data(config: CampaignConfig) -> tuple[CampaignConfig, Benchmark]:
     found = section.model_copy(update={"digest": digest, "format": form, "path": str(Path(section.path).absolute())})
     resolved = config.model_copy(update={"data": found})
     benchmark = _prepared(resolved, data)
-    if resolved.objectives == (AUTO,):
-        assert benchmark.preparation is not None
-        resolved = resolved.model_copy(update={"objectives": (OBJECTIVES[benchmark.preparation.task],)})
     return resolved, benchmark
+
+
+def with_objectives(config: CampaignConfig, benchmark: Benchmark) -> CampaignConfig:
+    """Returns the config with ``objectives: [auto]`` written out: what training makes smaller is what the search follows."""
+    if config.objectives != (AUTO,):
+        return config
+    first = OBJECTIVES[benchmark.targets[0].kind] if len(benchmark.targets) == 1 else LOSS
+    return config.model_copy(update={"objectives": (first,)})
 
 
 def form_of(path: str) -> str:

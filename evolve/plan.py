@@ -20,7 +20,7 @@ from blake3 import blake3
 
 from evolve import operators, strategies
 from evolve.config import CampaignConfig
-from evolve.data import graph_of, load_data
+from evolve.data import graph_of, load_data, with_objectives
 from evolve.operators.distil import DistilSettings
 from evolve.operators.registry import Operator, check_settings
 from evolve.origin import Origin
@@ -29,7 +29,7 @@ from evolve.strategies import Problem, Strategy
 from fitness import datasets
 from fitness.benchmark import Benchmark
 from fitness.plan import DEFAULT_PLANS, KernelPlan
-from population.errors import ConfigError, EvolveError, InvalidGraph, NotFound
+from population.errors import BenchmarkError, ConfigError, EvolveError, InvalidGraph, NotFound
 from population.gates import ExitGate, check_gates
 from population.graph import OpGraph
 from population.heads import check_name
@@ -108,14 +108,24 @@ def _resolved(config: CampaignConfig) -> tuple[CampaignConfig, Benchmark]:
     else:
         assert section.dataset is not None
         found = replace(datasets.load(section.dataset, split_seed=section.split_seed), shares=section.shares)
+    config = with_objectives(config, found)
+    found = _measuring(found, config)
     return config, found.with_shuffled_labels(config.seed) if section.shuffled_labels else found
+
+
+def _measuring(found: Benchmark, config: CampaignConfig) -> Benchmark:
+    """Returns the benchmark with the objectives that the config asks for among those it measures."""
+    try:
+        return found.measuring(config.objectives)
+    except BenchmarkError as error:
+        raise ConfigError(f"objectives: {error}") from error
 
 
 def make_plan(config: CampaignConfig, benchmark: Benchmark | None = None, sandbox_level: str = "reduced") -> Plan:
     """Returns the plan of a config. Raises ConfigError or InvalidGraph that names what does not fit and the remedy."""
     for module in config.plugins:
         _import_plugin(module)
-    config, data = (config, benchmark) if benchmark is not None else _resolved(config)
+    config, data = (with_objectives(config, benchmark), benchmark) if benchmark is not None else _resolved(config)
     graph = OpGraph.from_value(graph_of(config, data))
     _check_channels(graph, data)
     search = _known(strategies.get, config.strategy.kind, "strategy.kind")
@@ -260,16 +270,17 @@ def _check_channels(graph: OpGraph, data: Benchmark) -> None:
                 f"graph.inputs.{channel.name}: numbers are missing there (NaN): let operations that take them read it, e.g. "
                 f"filters: {{{channel.name}: [{{name: filled, op: impute, inputs: [{channel.name}], value: [...]}}]}}"
             )
-    name = data.channel_of([channel for channel, _ in graph.outputs])
-    node = dict(graph.outputs)[name]
-    shape_out = graph.value_shapes[node]
-    if len(shape_out) != 1 or any(symbol is not None for symbol, _ in shape_out[0]):
-        raise InvalidGraph(f"graph.outputs.{name}: expected one fixed axis of class scores, got {shape_out}")
-    width = sum(factor for _, factor in shape_out[0])
-    if width != data.num_classes:
-        raise ConfigError(
-            f"graph.outputs.{name}: {data.name!r} has {data.num_classes} classes, the graph gives {width}"
-        )
+    for name, target in zip(data.channels_of([channel for channel, _ in graph.outputs]), data.targets, strict=True):
+        node = dict(graph.outputs)[name]
+        shape_out = graph.value_shapes[node]
+        if len(shape_out) != 1 or any(symbol is not None for symbol, _ in shape_out[0]):
+            raise InvalidGraph(
+                f"graph.outputs.{name}: expected one fixed axis of {target.size} numbers, got {shape_out}"
+            )
+        width = sum(factor for _, factor in shape_out[0])
+        if width != target.size:
+            what = "classes" if target.kind == "classes" else "numbers to answer with"
+            raise ConfigError(f"graph.outputs.{name}: {data.name!r} has {target.size} {what}, the graph gives {width}")
 
 
 def _fractions(config: CampaignConfig) -> dict[str, float]:

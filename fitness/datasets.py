@@ -14,16 +14,19 @@ from typing import Protocol
 
 import numpy as np
 
-from fitness.benchmark import DEFAULT_OBJECTIVES, DEFAULT_SHARES, Benchmark
+from fitness.benchmark import DEFAULT_SHARES, Benchmark
 from population.errors import BenchmarkError
 
 ENTRY_POINT_GROUP = "evolve.benchmarks"
 
 
 class Loader(Protocol):
-    """Makes a benchmark. Must return equal data on every call: campaigns are keyed by its digest."""
+    """Makes a benchmark that measures these objectives, or the usual ones of its targets.
 
-    def __call__(self, *, objectives: Sequence[str], split_seed: int) -> Benchmark: ...
+    Must return equal data on every call: campaigns are keyed by its digest.
+    """
+
+    def __call__(self, *, objectives: Sequence[str] | None, split_seed: int) -> Benchmark: ...
 
 
 _LOADERS: dict[str, Loader] = {}
@@ -49,7 +52,7 @@ def names() -> tuple[str, ...]:
 def load(
     name: str,
     *,
-    objectives: Sequence[str] = DEFAULT_OBJECTIVES,
+    objectives: Sequence[str] | None = None,
     split_seed: int = 0,
     shares: tuple[float, float, float] = DEFAULT_SHARES,
 ) -> Benchmark:
@@ -73,7 +76,7 @@ def _entry_points() -> dict[str, metadata.EntryPoint]:
 
 
 @register("digits")
-def digits(*, objectives: Sequence[str], split_seed: int) -> Benchmark:
+def digits(*, objectives: Sequence[str] | None, split_seed: int) -> Benchmark:
     """Returns scikit-learn's 1,797 handwritten digits as channel "image" ``[1, 8, 8]``, float32 from 0 to 16.
 
     Source: Alpaydin and Kaynak 1998, https://archive.ics.uci.edu/dataset/80 (the test part, shipped with scikit-learn).

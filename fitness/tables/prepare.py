@@ -19,11 +19,13 @@ import numpy.typing as npt
 from blake3 import blake3
 
 from fitness.benchmark import DEFAULT_SHARES, KEY_BYTES, Benchmark, split_of_rows
+from fitness.metrics import Kind
 from fitness.tables.fit import Scaling, fit_column, fit_scaling, rounded
 from fitness.tables.kinds import Finding, find_kind
 from fitness.tables.leaks import leak_of, separates
 from fitness.tables.read import RawTable
 from fitness.tables.target import TargetFinding, find_target
+from fitness.targets import Target
 from population.cells import MISSING, Cells, as_text
 from population.columns import Column
 from population.decoder import NUMBERS, Answer, Decoder
@@ -214,13 +216,16 @@ def _benchmark(
     made: Preparation,
     settings: TableSettings,
 ) -> Benchmark:
+    kind: Kind = "classes" if target.classes else "numbers"
+    weights: Any = "balanced" if settings.class_weights == "balanced" and target.classes else ()
+    answer = Target(CHANNELS[target.task], kind, target.values, target.classes, class_weights=weights)
     return Benchmark.from_arrays(
         inputs,
-        target.values,
+        answer,
         name=f"table.{target.column}",
+        objectives=settings.objectives,
         split_seed=settings.split_seed,
         shares=settings.shares,
-        skills=target.classes or None,
         gaps=(NUMBERS,),
         keys=keys,
         preparation=made,
