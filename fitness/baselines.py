@@ -20,7 +20,8 @@ def baseline_scores(benchmark: Benchmark, split: str = "validation") -> dict[str
     The score is the benchmark's principal metric: accuracy of classes (logistic regression), R2 of numbers (ridge
     regression), of the first target. Inputs are flattened, and scaled by one mean and one deviation over all training
     values. Of a table it is a linear model over scaled columns and marked categories, and histogram gradient boosting, which
-    takes gaps and categories as they are. All methods keep scikit-learn's default settings, but for enough iterations to converge.
+    takes gaps and categories as they are. All methods keep scikit-learn's default settings, but for enough iterations to
+    converge.
     """
     if benchmark.preparation is not None:
         return _table_scores(benchmark, split)
