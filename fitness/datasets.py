@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from fitness.benchmark import DEFAULT_OBJECTIVES, DEFAULT_SHARES, Benchmark
+from fitness.benchmark import DEFAULT_SHARES, Benchmark
 from fitness.sequences import which_comes_first
 from population.errors import BenchmarkError
 
@@ -22,9 +22,12 @@ ENTRY_POINT_GROUP = "evolve.benchmarks"
 
 
 class Loader(Protocol):
-    """Makes a benchmark. Must return equal data on every call: campaigns are keyed by its digest."""
+    """Makes a benchmark that measures these objectives, or the usual ones of its targets.
 
-    def __call__(self, *, objectives: Sequence[str], split_seed: int) -> Benchmark: ...
+    Must return equal data on every call: campaigns are keyed by its digest.
+    """
+
+    def __call__(self, *, objectives: Sequence[str] | None, split_seed: int) -> Benchmark: ...
 
 
 _LOADERS: dict[str, Loader] = {}
@@ -50,7 +53,7 @@ def names() -> tuple[str, ...]:
 def load(
     name: str,
     *,
-    objectives: Sequence[str] = DEFAULT_OBJECTIVES,
+    objectives: Sequence[str] | None = None,
     split_seed: int = 0,
     shares: tuple[float, float, float] = DEFAULT_SHARES,
 ) -> Benchmark:
@@ -74,7 +77,7 @@ def _entry_points() -> dict[str, metadata.EntryPoint]:
 
 
 @register("digits")
-def digits(*, objectives: Sequence[str], split_seed: int) -> Benchmark:
+def digits(*, objectives: Sequence[str] | None, split_seed: int) -> Benchmark:
     """Returns scikit-learn's 1,797 handwritten digits as channel "image" ``[1, 8, 8]``, float32 from 0 to 16.
 
     Source: Alpaydin and Kaynak 1998, https://archive.ics.uci.edu/dataset/80 (the test part, shipped with scikit-learn).
@@ -89,7 +92,7 @@ def digits(*, objectives: Sequence[str], split_seed: int) -> Benchmark:
 
 
 @register("token_order")
-def token_order(*, objectives: Sequence[str], split_seed: int) -> Benchmark:
+def token_order(*, objectives: Sequence[str] | None, split_seed: int) -> Benchmark:
     """Returns 3,600 generated sequences as channel "tokens" int64 ``[12]`` (0 is padding); the answer is which of the
     tokens 1, 2 and 3 comes first, which no count of tokens tells: see `fitness.sequences`.
     """

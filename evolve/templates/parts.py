@@ -84,11 +84,20 @@ def layers(
 
 
 def heads(reads: str, interface: Interface) -> tuple[Nodes, dict[str, str]]:
-    """A linear head for every output channel, its bias a tier's own, and the section ``outputs``."""
+    """A linear head for every output channel, its bias a tier's own, and the section ``outputs``.
+
+    An output that tells one number is brought to the scale of its training rows, so that its head begins near them.
+    """
     nodes, outputs = [], {}
     for channel, size in interface.outputs.items():
         name = "head" if len(interface.outputs) == 1 else f"head.{channel}"
         nodes.append(node(name, "linear", reads, out=size, per_tier=["bias"]))
+        scale = interface.scale_of(channel)
+        if scale is not None:
+            mean, deviation = scale
+            nodes.append(node(f"{name}.scaled", "multiply", name, value=_rounded(deviation)))
+            nodes.append(node(f"{name}.shifted", "add", f"{name}.scaled", value=_rounded(mean)))
+            name = f"{name}.shifted"
         outputs[channel] = name
     return nodes, outputs
 

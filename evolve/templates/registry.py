@@ -31,7 +31,7 @@ class Interface:
 
     Attributes:
         inputs: the channels, sorted by name. outputs: how many numbers each output channel gives, the principal one first.
-        benchmark: the data, where they are known; templates read training rows of it, and no targets.
+        benchmark: the data, where they are known; templates read training rows of it.
     """
 
     inputs: tuple[Channel, ...]
@@ -44,6 +44,14 @@ class Interface:
             return None
         found: np.ndarray[Any, Any] = self.benchmark.inputs[channel][self.benchmark.rows("train")]
         return found
+
+    def scale_of(self, output: str) -> tuple[float, float] | None:
+        """Returns mean and deviation of the training rows' answers, of an output that tells one number; else None."""
+        parts = zip(self.benchmark.targets, self.benchmark.scales, strict=True) if self.benchmark is not None else ()
+        for target, scale in parts:
+            if target.name == output and target.kind == "numbers" and target.size == 1:
+                return float(scale.mean[0]), float(scale.deviation[0])
+        return None
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,7 @@ def interface_of(benchmark: Benchmark) -> Interface:
         Channel(name, tuple(array.shape[1:]), "int64" if array.dtype.kind == "i" else "float32")
         for name, array in sorted(benchmark.inputs.items())
     )
-    return Interface(inputs, {benchmark.output: benchmark.num_classes}, benchmark)
+    return Interface(inputs, {target.name: target.size for target in benchmark.targets}, benchmark)
 
 
 @cache

@@ -142,6 +142,16 @@ def test_inputs_are_scaled_by_training_rows_alone():
     assert "filters" not in templates.resolve({"template": "mlp", "standardise": False}, templates.interface_of(data))
 
 
+def test_an_answer_in_numbers_begins_at_the_scale_of_its_training_rows():
+    rng = np.random.default_rng(0)
+    rows, prices = rng.normal(size=(400, 5)).astype(np.float32), rng.normal(5e5, 2e4, size=400)
+    data = Benchmark.from_arrays({"x": rows}, prices)
+    graph = OpGraph.from_value(templates.resolve({"template": "mlp"}, templates.interface_of(data)))
+    found = run_block(templates.block_of(graph, 0), {"x": torch.from_numpy(rows)})["prediction"]
+    assert abs(float(found.mean()) - 5e5) < 8e4
+    assert 0.2e4 < float(found.std()) < 10e4
+
+
 def test_a_channel_of_one_value_is_left_as_it_is():
     rows = np.stack([np.arange(40.0), np.full(40, 2.0)], axis=1)
     data = Benchmark.from_arrays({"x": rows[:, :1], "still": rows[:, 1:]}, np.arange(40) % 2)
