@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import torch
 from blake3 import blake3
 
-from evolve import operators, strategies
+from evolve import operators, strategies, templates
 from evolve.config import CampaignConfig
 from evolve.operators.distil import DistilSettings
 from evolve.operators.registry import Operator, check_settings
@@ -114,6 +114,7 @@ def make_plan(config: CampaignConfig, benchmark: Benchmark | None = None, sandbo
     for module in config.plugins:
         _import_plugin(module)
     data = benchmark if benchmark is not None else benchmark_of(config)
+    config = with_whole_graph(config, data)
     graph = OpGraph.from_value(config.graph)
     _check_channels(graph, data)
     search = _known(strategies.get, config.strategy.kind, "strategy.kind")
@@ -141,6 +142,13 @@ def make_plan(config: CampaignConfig, benchmark: Benchmark | None = None, sandbo
     if config.promote is not None:
         check_name(config.promote.name)
     return plan
+
+
+def with_whole_graph(config: CampaignConfig, data: Benchmark) -> CampaignConfig:
+    """Returns the config with the graph in the place of a template's name. Raises ConfigError or InvalidGraph."""
+    if not templates.is_template(config.graph):
+        return config
+    return config.model_copy(update={"graph": templates.resolve(config.graph, templates.interface_of(data))})
 
 
 def environment(kernel: KernelPlan) -> str:
