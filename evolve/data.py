@@ -12,17 +12,15 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from blake3 import blake3
-from pydantic import ValidationError
 
 from evolve.config import CampaignConfig
 from evolve.data_config import DataConfig
 from fitness.benchmark import Benchmark
 from fitness.metrics import LOSS, Kind
 from fitness.tables import TableSettings, prepare_table, read_table
-from fitness.tables.graph import TabularSettings, tabular_graph
 from fitness.tables.read import SUFFIXES
 from population.cid import cid_of_digest
 from population.errors import BenchmarkError, ConfigError, InputError, NotFound
@@ -36,7 +34,6 @@ MAX_FILE_BYTES = 1 << 30
 #: What a search follows where the config leaves it to the data.
 AUTO = "auto"
 OBJECTIVES: Mapping[Kind, str] = {"classes": "cross_entropy", "numbers": "rmse"}
-TEMPLATE = "template"
 
 #: The last benchmarks that were read: a launch reads its data more than once.
 _recent: OrderedDict[str, Benchmark] = OrderedDict()
@@ -99,28 +96,6 @@ def keep_copy(config: CampaignConfig, home: Home) -> None:
     section = config.data
     if section is not None and located(config, home) is config:
         home.block_store().put_many([_read(section)])
-
-
-def graph_of(config: CampaignConfig, benchmark: Benchmark) -> Any:
-    """Returns the plain value of a config's graph; of a template, as the benchmark's data ask for it.
-
-    Raises:
-        ConfigError: there is no such template, it does not know a setting, or needs a table.
-    """
-    if TEMPLATE not in config.graph:
-        return config.graph
-    name = config.graph[TEMPLATE]
-    if name != "tabular":
-        raise ConfigError(f"graph.template: there is no template {name!r}; there is: tabular")
-    if benchmark.preparation is None:
-        raise ConfigError("graph.template: tabular is made for a table: name one in data.path, and its data.target")
-    try:
-        settings = TabularSettings.model_validate({k: v for k, v in config.graph.items() if k != TEMPLATE})
-    except ValidationError as error:
-        first = error.errors()[0]
-        known = ", ".join(TabularSettings.model_fields)
-        raise ConfigError(f"graph.{first['loc'][0]}: {first['msg']}; tabular knows {known}") from error
-    return tabular_graph(benchmark.preparation, settings)
 
 
 def _prepared(config: CampaignConfig, data: bytes) -> Benchmark:

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from blake3 import blake3
 
-from evolve import operators, strategies
+from evolve import operators, strategies, templates
 from evolve.config import CampaignConfig
-from evolve.data import graph_of, load_data, with_objectives
+from evolve.data import load_data, with_objectives
 from evolve.operators.distil import DistilSettings
 from evolve.operators.registry import Operator, check_settings
 from evolve.origin import Origin
@@ -126,7 +126,8 @@ def make_plan(config: CampaignConfig, benchmark: Benchmark | None = None, sandbo
     for module in config.plugins:
         _import_plugin(module)
     config, data = (with_objectives(config, benchmark), benchmark) if benchmark is not None else _resolved(config)
-    graph = OpGraph.from_value(graph_of(config, data))
+    config = with_whole_graph(config, data)
+    graph = OpGraph.from_value(config.graph)
     _check_channels(graph, data)
     search = _known(strategies.get, config.strategy.kind, "strategy.kind")
     problem = _problem(config, graph, data, search.options)
@@ -153,6 +154,13 @@ def make_plan(config: CampaignConfig, benchmark: Benchmark | None = None, sandbo
     if config.promote is not None:
         check_name(config.promote.name)
     return plan
+
+
+def with_whole_graph(config: CampaignConfig, data: Benchmark) -> CampaignConfig:
+    """Returns the config with the graph in the place of a template's name. Raises ConfigError or InvalidGraph."""
+    if not templates.is_template(config.graph):
+        return config
+    return config.model_copy(update={"graph": templates.resolve(config.graph, templates.interface_of(data))})
 
 
 def environment(kernel: KernelPlan) -> str:

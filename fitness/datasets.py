@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from fitness.benchmark import DEFAULT_SHARES, Benchmark
+from fitness.sequences import which_comes_first
 from population.errors import BenchmarkError
 
 ENTRY_POINT_GROUP = "evolve.benchmarks"
@@ -87,4 +88,19 @@ def digits(*, objectives: Sequence[str] | None, split_seed: int) -> Benchmark:
     images = np.asarray(bunch.images, dtype=np.float32)[:, None]  # [R, 1, 8, 8]
     return Benchmark.from_arrays(
         {"image": images}, np.asarray(bunch.target), objectives=objectives, split_seed=split_seed
+    )
+
+
+@register("token_order")
+def token_order(*, objectives: Sequence[str] | None, split_seed: int) -> Benchmark:
+    """Returns 3,600 generated sequences as channel "tokens" int64 ``[12]`` (0 is padding); the answer is which of the
+    tokens 1, 2 and 3 comes first, which no count of tokens tells: see `fitness.sequences`.
+    """
+    tokens, answers = which_comes_first()
+    return Benchmark.from_arrays(
+        {"tokens": tokens},
+        answers,
+        skills=("token 1 first", "token 2 first", "token 3 first"),
+        objectives=objectives,
+        split_seed=split_seed,
     )

@@ -71,10 +71,16 @@ def boosting_settings(columns: Columns, is_classes: bool, table: np.ndarray, see
 def tuned(models: list[Any], x: np.ndarray, y: np.ndarray, metric: str, seconds: float, is_classes: bool) -> Any:
     """Returns the model that cross-validation finds best within so many seconds (one at least), fitted on all rows."""
     began, best, found = time.monotonic(), -np.inf, models[0]
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0) if is_classes else KFold(FOLDS, shuffle=True, random_state=0)
+    folds = (
+        StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+        if is_classes
+        else KFold(FOLDS, shuffle=True, random_state=0)
+    )
     for tried, model in enumerate(models):
         spent = time.monotonic() - began
-        if tried and spent * (tried + 1) / tried > seconds * 0.85:  # the next one, and the last fit, would not be done in time
+        if (
+            tried and spent * (tried + 1) / tried > seconds * 0.85
+        ):  # the next one, and the last fit, would not be done in time
             break
         score = float(cross_val_score(model, x, y, cv=folds, scoring=metric).mean())
         if score > best:
@@ -91,4 +97,6 @@ def rivals(benchmark: Benchmark, metric: str, seconds: float, seed: int) -> dict
         "linear": linear_settings(columns, is_classes),
         "boosting": boosting_settings(columns, is_classes, x, seed),
     }
-    return {name: float(scorer(tuned(m, x, y, metric, seconds, is_classes), x_out, y_out)) for name, m in models.items()}
+    return {
+        name: float(scorer(tuned(m, x, y, metric, seconds, is_classes), x_out, y_out)) for name, m in models.items()
+    }

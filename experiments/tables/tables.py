@@ -38,7 +38,7 @@ def messy(num_rows: int = 8000) -> pd.DataFrame:
     day = np.datetime64("2023-01-01") + rng.integers(0, 730, num_rows)
     price, age = rng.lognormal(3.5, 0.8, num_rows), rng.normal(45, 15, num_rows)
     member, visits = rng.random(num_rows) < 0.4, rng.poisson(3, num_rows)
-    pull = {name: k for name, k in zip(dict.fromkeys(sorted(set(city))), rng.normal(size=40), strict=False)}
+    pull = dict(zip(sorted(set(city)), rng.normal(size=40), strict=False))
     weekend = (day.astype("datetime64[D]").astype(int) + 3) % 7 >= 5
     season = np.sin(2 * np.pi * (day.astype("datetime64[D]").astype(int) % 365.2425) / 365.2425)
     score = 0.9 * np.log(price) + 1.2 * (article == "shoes") + 0.8 * (article == "coat") * (season > 0)
