@@ -147,7 +147,7 @@ def _read_attributes(node: Node, operation: Operation) -> dict[str, Attribute]:
     return kept
 
 
-_EXAMPLES: Final = {"out": 16, "kernel": 3, "shape": "[16, 2, 2]"}
+_EXAMPLES: Final = {"out": 16, "kernel": 3, "shape": "[16, 2, 2]", "order": "[1, 0]"}
 
 
 def _read_roles(node: Node) -> tuple[str, ...]:

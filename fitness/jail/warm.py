@@ -22,7 +22,7 @@ from population.stack import Stack
 
 #: shapes of inputs to try an operation on, and what to give the attributes that it requires.
 SHAPES = ((12,), (4, 12), (4, 12, 12))
-ATTRIBUTES: Mapping[str, Any] = {"out": 8, "kernel": 3, "shape": [12, 4]}
+ATTRIBUTES: Mapping[str, Any] = {"out": 8, "kernel": 3, "shape": [12, 4], "order": [1, 0], "length": 2}
 SIZES = ((2, 16), (16, 128))  # candidates, samples
 
 
