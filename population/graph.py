@@ -22,7 +22,7 @@ from population.cbor import encode
 from population.dims import Dim, Shape, Widths
 from population.errors import FormatError, InvalidGraph
 from population.inference import MAX_NODES, MAX_SYMBOLS, Inference
-from population.nodes import EMPTY, Channel, Node, full_attributes, node_to_value, nodes_from_value, normalise, suggest
+from population.nodes import EMPTY, Channel, Node, node_to_value, nodes_from_value, normalise, sized_attributes, suggest
 from population.operations import ParameterSpec, get
 from population.operations.registry import Sizes
 
@@ -111,7 +111,9 @@ class OpGraph:
         total = 0
         for node in self.schedule:
             reads = [dims.sizes(self.value_shapes[name], widths) for name in node.inputs]
-            total += get(node.op).flops(reads, dims.sizes(self.value_shapes[node.name], widths), full_attributes(node))
+            total += get(node.op).flops(
+                reads, dims.sizes(self.value_shapes[node.name], widths), sized_attributes(node, widths)
+            )
         return total
 
     def bytes(self, widths: Widths) -> int:

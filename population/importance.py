@@ -17,6 +17,8 @@ import torch
 
 from population import dims
 from population.dims import Dim
+from population.graph import OpGraph
+from population.operations import get
 from population.stack import TIER_MARK, Stack
 
 
@@ -25,16 +27,21 @@ def unit_orders(stack: Stack) -> dict[str, torch.Tensor]:
 
     Live units come before dead ones; equals keep their order.
     """
-    shown: set[str] = set()
-    for _, node in stack.graph.outputs:
-        shown |= dims.symbols_of(stack.graph.value_shapes[node])
+    kept = _symbols_in_order(stack.graph)
     orders = {}
     for symbol in stack.graph.symbol_names:
-        if symbol not in shown:
+        if symbol not in kept:
             live = stack.live_axis(((symbol, 1),))
             importance = torch.where(live, _importance(stack, symbol), -1.0)
             orders[symbol] = torch.argsort(importance, dim=1, descending=True, stable=True)
     return orders
+
+
+def _symbols_in_order(graph: OpGraph) -> set[str]:
+    """The symbols whose units keep their places: an output shows them, or an operation tells them apart by place."""
+    fixed = [node for _, node in graph.outputs]
+    fixed += [name for node in graph.schedule if get(node.op).orders_units for name in node.inputs]
+    return set[str]().union(*(dims.symbols_of(graph.value_shapes[name]) for name in fixed))
 
 
 def _importance(stack: Stack, symbol: str) -> torch.Tensor:

@@ -18,7 +18,7 @@ from torch.nn import functional
 from population import dims
 from population.errors import InputError
 from population.graph import OpGraph
-from population.nodes import Node, full_attributes, suggest
+from population.nodes import Node, inner_dimensions, sized_attributes, suggest
 from population.operations import Call, get
 from population.operations.registry import Attributes
 from population.stack import Stack
@@ -85,6 +85,7 @@ def _run_node(stack: Stack, node: Node, values: Mapping[str, torch.Tensor], is_n
         attributes=_attributes(node.name, graph),
         sizes=dims.sizes(graph.value_shapes[node.name], graph.symbols),
         masks=tuple(_mask(stack, name) if is_narrow else None for name in node.inputs),
+        live=_live_sizes(stack, node) if is_narrow else {},
     )
     result = operation.run(call)
     mask = _mask(stack, node.name) if is_narrow and not operation.keeps_zero else None
@@ -93,7 +94,11 @@ def _run_node(stack: Stack, node: Node, values: Mapping[str, torch.Tensor], is_n
 
 @functools.lru_cache(maxsize=4096)
 def _attributes(name: str, graph: OpGraph) -> Attributes:
-    return next(full_attributes(node) for node in graph.schedule if node.name == name)
+    return next(sized_attributes(node, graph.symbols) for node in graph.schedule if node.name == name)
+
+
+def _live_sizes(stack: Stack, node: Node) -> dict[str, torch.Tensor]:
+    return {name: stack.live_axis(dim).sum(dim=1) for name, dim in inner_dimensions(node).items()}
 
 
 def _mask(stack: Stack, name: str) -> torch.Tensor | None:
@@ -127,7 +132,7 @@ def run_block(
         call = Call(
             tuple(values[name] for name in node.inputs),
             {role: tensors[name] for role, name in node.parameters.items()},
-            full_attributes(node),
+            sized_attributes(node, graph.symbols),
             dims.sizes(graph.value_shapes[node.name], graph.symbols),
         )
         values[node.name] = get(node.op).run_single(call)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
-from population import operations
+from population import dims, operations
 from population.dims import MAX_DIMENSION
 from population.errors import InvalidGraph, NotFound
 from population.operations.attributes import Attribute
@@ -147,7 +147,10 @@ def _read_attributes(node: Node, operation: Operation) -> dict[str, Attribute]:
     return kept
 
 
-_EXAMPLES: Final = {"out": 16, "kernel": 3, "shape": "[16, 2, 2]", "order": "[1, 0]"}
+_EXAMPLES: Final = {
+    "out": 16, "kernel": 3, "shape": "[16, 2, 2]", "order": "[1, 0]", "length": 1, "heads": 4, "head_width": 8,
+    "num_embeddings": 100,
+}  # fmt: skip
 
 
 def _read_roles(node: Node) -> tuple[str, ...]:
@@ -163,6 +166,20 @@ def full_attributes(node: Node) -> dict[str, Attribute]:
     kinds = operations.get(node.op).attributes
     defaults = {name: kind.default for name, kind in kinds.items() if kind.default is not None}
     return {**defaults, **{name: value for name, value in node.attributes.items() if name != "per_tier"}}
+
+
+def sized_attributes(node: Node, widths: dims.Widths) -> dict[str, Attribute]:
+    """The attributes as ``run`` and ``flops`` get them: defaults filled in, inner dimensions as sizes at these widths."""
+    found = full_attributes(node)
+    for name, dim in inner_dimensions(node).items():
+        found[name] = dims.width(dim, widths)
+    return found
+
+
+def inner_dimensions(node: Node) -> dict[str, dims.Dim]:
+    """The dimensions of a normalised node that the shapes around it do not tell, by attribute."""
+    kinds = operations.get(node.op).attributes
+    return {name: dims.parse_dim(node.attributes[name]) for name, kind in kinds.items() if kind.is_inner}
 
 
 def suggest(name: object, known: Iterable[str]) -> str:

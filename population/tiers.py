@@ -125,6 +125,7 @@ def with_tier_parameters(stack: Stack, tiers: Sequence[str]) -> Stack:
 def order_by_importance(stack: Stack) -> Stack:
     """The stack with the units of every hidden width symbol permuted, the most important first, dead ones last.
 
-    What a row computes stays the same to rounding. Symbols that an output channel shows keep their order.
+    What a row computes stays the same to rounding. Symbols keep their order that an output channel shows, or whose
+    units an operation tells apart by place.
     """
     return permute_units(stack, unit_orders(stack))

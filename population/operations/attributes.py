@@ -15,6 +15,7 @@ from population.errors import InvalidGraph
 
 Attribute = int | float | str | tuple[Any, ...]
 MAX_SIZE: Final = 2**20
+MAX_LISTED: Final = 4096
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,13 @@ class AttributeKind:
         read: value as written -> the one form it is kept in; raises InvalidGraph saying what was expected.
         default: what an absent attribute means, in that form. None: nothing is kept for an absent one.
         is_required: whether it must be given.
+        is_inner: whether it is a dimension that the shapes around the node do not tell; `run` and `flops` get its size.
     """
 
     read: Callable[[object], Attribute]
     default: Attribute | None = None
     is_required: bool = False
+    is_inner: bool = False
 
 
 def size(default: int | None = None, least: int = 1) -> AttributeKind:
@@ -41,6 +44,37 @@ def size(default: int | None = None, least: int = 1) -> AttributeKind:
         return value
 
     return AttributeKind(read, default, is_required=default is None)
+
+
+def optional_size(least: int = 1) -> AttributeKind:
+    """A whole number of at least ``least``, or nothing."""
+    return AttributeKind(size(least, least).read)
+
+
+def size_or_sizes() -> AttributeKind:
+    """A whole number from 1, or a list of them, one for each place of an axis; must be given."""
+    one = size()
+
+    def read(value: object) -> Attribute:
+        if not isinstance(value, list | tuple):
+            return one.read(value)
+        if not 1 <= len(value) <= MAX_LISTED:
+            raise InvalidGraph(f"expected a whole number or a list of 1 to {MAX_LISTED} of them, got {len(value)}")
+        return tuple(one.read(item) for item in value)
+
+    return AttributeKind(read, is_required=True)
+
+
+def choice(default: str, *others: str) -> AttributeKind:
+    """One of some words."""
+    known = (default, *others)
+
+    def read(value: object) -> Attribute:
+        if not isinstance(value, str) or value not in known:
+            raise InvalidGraph(f"expected one of {', '.join(known)}, got {value!r}"[:200])
+        return value
+
+    return AttributeKind(read, default)
 
 
 def sizes(default: int | None = None, least: int = 1, axes: int = 2, is_required: bool = False) -> AttributeKind:
@@ -69,6 +103,19 @@ def number(default: float | None = None) -> AttributeKind:
     return AttributeKind(read, default)
 
 
+def positive(default: float) -> AttributeKind:
+    """A finite number above 0."""
+    any_number = number()
+
+    def read(value: object) -> Attribute:
+        found = any_number.read(value)
+        if float(found) <= 0:  # type: ignore[arg-type]
+            raise InvalidGraph(f"expected a number above 0, got {value!r}"[:200])
+        return found
+
+    return AttributeKind(read, default)
+
+
 def flag(default: bool) -> AttributeKind:
     """True or false."""
 
@@ -80,9 +127,9 @@ def flag(default: bool) -> AttributeKind:
     return AttributeKind(read, default)
 
 
-def dimension() -> AttributeKind:
+def dimension(is_inner: bool = False) -> AttributeKind:
     """A dimension, as `population.dims.parse_dim` reads it; must be given."""
-    return AttributeKind(lambda value: format_dim(parse_dim(value)), is_required=True)
+    return AttributeKind(lambda value: format_dim(parse_dim(value)), is_required=True, is_inner=is_inner)
 
 
 def shape() -> AttributeKind:

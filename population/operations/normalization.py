@@ -1,7 +1,8 @@
 """``layer_norm``: every sample brought to mean 0 and variance 1 over all of its live entries, then scaled and shifted.
 
 The scale and the shift have one number for each unit of the first axis (in torch: one for each entry), so that they stay
-as small as the widths they belong to.
+as small as the widths they belong to. With ``over: units`` each place of a sequence or an image is normalised by itself,
+over its units: what ``torch.nn.LayerNorm(units)`` does in a transformer.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch.nn import functional
 from population.dims import Shape
 from population.errors import InvalidGraph
 from population.operations.activation import whole_vectors
-from population.operations.attributes import flag, number
+from population.operations.attributes import choice, flag, number
 from population.operations.registry import Attributes, Call, Inferred, Operation, ParameterSpec, Sizes, register
 
 
@@ -36,8 +37,8 @@ def _flops(inputs: Sequence[Sizes], output: Sizes, attributes: Attributes) -> in
 def _run(call: Call) -> torch.Tensor:
     (given,), mask = call.inputs, call.masks[0] if call.masks else None
     values = whole_vectors(given)
-    axes = tuple(range(1, values.dim() - 1))
-    count = math.prod(values.shape[1:-1])
+    axes = (1,) if call.attributes["over"] == "units" else tuple(range(1, values.dim() - 1))
+    count = math.prod(values.shape[axis] for axis in axes)
     if mask is None:
         share: torch.Tensor | float = 1.0 / count
         centred = values - _sum(values, axes) * share
@@ -60,7 +61,12 @@ def _sum(values: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
 
 def _run_single(call: Call) -> torch.Tensor:
     (values,) = call.inputs
-    result = functional.layer_norm(values, values.shape[1:], eps=float(call.attributes["eps"]))  # type: ignore[arg-type]
+    eps = float(call.attributes["eps"])  # type: ignore[arg-type]
+    if call.attributes["over"] == "units":
+        last = values.movedim(1, -1)  # [N, *places, C]
+        result = functional.layer_norm(last, last.shape[-1:], eps=eps).movedim(-1, 1)
+    else:
+        result = functional.layer_norm(values, values.shape[1:], eps=eps)
     if not call.parameters:
         return result
     rest = (1,) * (values.dim() - 2)
@@ -68,5 +74,12 @@ def _run_single(call: Call) -> torch.Tensor:
 
 
 layer_norm = register(
-    Operation("layer_norm", _infer, _flops, _run, _run_single, {"eps": number(1e-5), "affine": flag(True)})
+    Operation(
+        "layer_norm",
+        _infer,
+        _flops,
+        _run,
+        _run_single,
+        {"eps": number(1e-5), "affine": flag(True), "over": choice("sample", "units")},
+    )
 )

@@ -64,8 +64,10 @@ class Call:
 
     Attributes:
         parameters: by role, ``[P, *shape]``.
+        attributes: with their defaults; inner dimensions as sizes at the widest.
         sizes: of the value the node gives, ``*shape``.
         masks: for each input which entries are live, bool, broadcastable to it, or None where all are.
+        live: the live size of each inner dimension in each row, int64 ``[P]``; empty where all rows are at the widest.
     """
 
     inputs: tuple[torch.Tensor, ...]
@@ -73,6 +75,7 @@ class Call:
     attributes: Attributes
     sizes: Sizes = ()
     masks: tuple[torch.Tensor | None, ...] = ()
+    live: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,11 +88,13 @@ class Operation:
     Attributes:
         name, version: as graphs name it; from version 2 on a graph writes ``name@version``.
         infer: (shapes of the inputs, attributes) -> Inferred; raises InvalidGraph.
-        flops: (sizes of the inputs, sizes of the value, attributes) -> FLOPs a sample; multiply and add are two.
+        flops: (sizes of the inputs, sizes of the value, attributes with inner dimensions as sizes) -> FLOPs a sample;
+            multiply and add are two.
         run: on the layout of stacks. run_single: on the ordinary layout, by ``torch.nn.functional``.
         attributes: the kinds of attributes it knows.
         num_inputs: least and most inputs; None: no upper bound.
         keeps_zero: whether dead entries, which are zero, stay zero; where not, they are cleared afterwards.
+        orders_units: whether units are treated by their place in the first axis, so that they must not change places.
         is_plugin: whether it comes from another package.
     """
 
@@ -102,6 +107,7 @@ class Operation:
     num_inputs: tuple[int, int | None] = (1, 1)
     version: int = 1
     keeps_zero: bool = False
+    orders_units: bool = False
     is_plugin: bool = False
 
     @property

@@ -53,6 +53,33 @@ def cnn_value(first: int = 8, second: int = 16, size: int = 8) -> dict[str, Any]
     }
 
 
+def sequence_value(
+    places: int = 6, units: int = 8, heads: int | str = 2, state: int = 6, **attention: Any
+) -> dict[str, Any]:
+    """A sequence classifier on tokens 1 to 4 (0 is padding): attention, then a GRU, and a mean beside it."""
+    symbols = {"e": units, "d": 3, "h": state} | ({"n": 3} if heads == "n" else {})
+    if heads == "n":
+        del symbols["d"]
+    return {
+        "inputs": {"x": {"shape": [places], "dtype": "int64"}},
+        "symbols": symbols,
+        "nodes": [
+            node("mask", "not_equal", "x"),
+            node("embed", "embedding", "x", num_embeddings=5, out="e"),
+            node("placed", "positional_encoding", "embed", width=8),
+            node("norm", "layer_norm", "placed", over="units"),
+            node("mixed", "multi_head_attention", "norm", "mask", out="e", heads=heads,
+                 head_width=4 if heads == "n" else "d", **attention),
+            node("residual", "add", "placed", "mixed"),
+            node("state", "gru", "residual", "mask", out="h", returns="last"),
+            node("mean", "masked_mean", "residual", "mask"),
+            node("joined", "concatenate", "state", "mean"),
+            node("head", "linear", "joined", out=3, per_tier=["bias"]),
+        ],
+        "outputs": {"logits": "head"},
+    }  # fmt: skip
+
+
 def mlp(**sizes: Any) -> OpGraph:
     """The graph of ``mlp_value``."""
     return OpGraph.from_value(mlp_value(**sizes))
@@ -109,9 +136,42 @@ def _branch(draw: st.DrawFn, name: str, axes: int) -> list[dict[str, Any]]:
     return [*nodes, node(f"{name}.flat", "flatten", last)]
 
 
+@st.composite
+def sequence_values(draw: st.DrawFn) -> dict[str, Any]:
+    """A graph on a sequence of tokens 0 to 4 with symbols ``p`` and ``q``, its nodes chosen from what sequences have."""
+    places = draw(st.integers(1, 5))
+    symbols = {"p": draw(WIDTHS), "q": draw(WIDTHS)}
+    mask = ["mask"] if draw(st.booleans()) else []
+    heads, width = draw(st.sampled_from([(1, "q"), (2, "q"), ("q", 3), (2, 2)]))
+    nodes = [node("embed", "embedding", "x", num_embeddings=draw(st.sampled_from([5, [5] * places])), out="p")]
+    marks = draw(st.sampled_from(["positional_encoding", "positional_embedding"]))
+    nodes += [node("placed", marks, "embed", **({"width": 4} if marks == "positional_encoding" else {}))]
+    nodes += [node("norm", "layer_norm", "placed", over="units", affine=draw(st.booleans()))]
+    nodes += [
+        node("mixed", "multi_head_attention", "norm", *mask, out="p", heads=heads, head_width=width,
+             causal=draw(st.booleans()), bias=draw(st.booleans()))
+    ]  # fmt: skip
+    nodes += [node("residual", "add", "placed", "mixed")]
+    returns = draw(st.sampled_from(["sequence", "last"]))
+    nodes += [
+        node("carried", "gru", "residual", *mask, out="q", returns=returns, reverse=draw(st.booleans()),
+             bias=draw(st.booleans()))
+    ]  # fmt: skip
+    nodes += [node("middle", "masked_mean", "carried", *mask)] if returns == "sequence" else []
+    middle = "middle" if returns == "sequence" else "carried"
+    nodes += [node("mask", "not_equal", "x")] if mask else []
+    nodes += [node("head", "linear", middle, out=3, per_tier=["bias"])]
+    return {
+        "inputs": {"x": {"shape": [places], "dtype": "int64"}},
+        "symbols": symbols,
+        "nodes": nodes,
+        "outputs": {"logits": "head", "early": middle},
+    }
+
+
 def graphs() -> st.SearchStrategy[OpGraph]:
     """Random valid graphs."""
-    return graph_values().map(OpGraph.from_value)
+    return st.one_of(graph_values(), sequence_values()).map(OpGraph.from_value)
 
 
 def random_stack(graph: OpGraph, rows: int, seed: int = 0, widths: Any = None, std: float = 0.5) -> Stack:
@@ -123,9 +183,16 @@ def random_stack(graph: OpGraph, rows: int, seed: int = 0, widths: Any = None, s
 
 
 def random_inputs(graph: OpGraph, samples: int, seed: int = 0, rows: int = 1) -> dict[str, torch.Tensor]:
-    """Inputs of a stack, ``[rows, *shape, samples]`` a channel."""
+    """Inputs of a stack, ``[rows, *shape, samples]`` a channel: normal numbers, or tokens from 0 to 4."""
     generator = torch.Generator().manual_seed(seed + 1)
-    return {c.name: torch.randn(rows, *c.shape, samples, generator=generator) for c in graph.inputs}
+    found = {}
+    for channel in graph.inputs:
+        shape = (rows, *channel.shape, samples)
+        is_token = channel.dtype == "int64"
+        found[channel.name] = (
+            torch.randint(5, shape, generator=generator) if is_token else torch.randn(shape, generator=generator)
+        )
+    return found
 
 
 @st.composite

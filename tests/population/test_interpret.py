@@ -10,7 +10,7 @@ from population.errors import InputError
 from population.graph import OpGraph
 from population.interpret import plan_of, run_block, run_stack
 from population.stack import Stack
-from tests.population.strategies import cnn, mlp, mlp_value, node, random_inputs, random_stack, stacks
+from tests.population.strategies import cnn, mlp, mlp_value, node, random_inputs, random_stack, sequence_value, stacks
 
 CLOSE = {"atol": 2e-5, "rtol": 1e-4}
 
@@ -62,6 +62,9 @@ GRAPHS = {
     "cnn": cnn(),
     "cnn, wide": cnn(first=16, second=32),
     "cnn, odd sizes": cnn(first=3, second=5, size=6),
+    "sequence": OpGraph.from_value(sequence_value()),
+    "sequence, whole heads, causal": OpGraph.from_value(sequence_value(heads="n", causal=True)),
+    "sequence, longer": OpGraph.from_value(sequence_value(places=17, units=24, state=16)),
 }
 
 

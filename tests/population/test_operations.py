@@ -20,9 +20,10 @@ from population.operations.windows import Window
 from tests.population.strategies import node, random_inputs, random_stack
 
 EXPECTED = (
-    "add", "avg_pool1d", "avg_pool2d", "concatenate", "conv1d", "conv2d", "elu", "flatten", "gelu", "hardtanh",
-    "layer_norm", "leaky_relu", "linear", "log_softmax", "max_pool1d", "max_pool2d", "multiply", "narrow", "permute",
-    "relu", "reshape", "sigmoid", "silu", "softmax", "softplus", "tanh",
+    "add", "avg_pool1d", "avg_pool2d", "concatenate", "conv1d", "conv2d", "elu", "embedding", "flatten", "gelu",
+    "gru", "hardtanh", "layer_norm", "leaky_relu", "linear", "log_softmax", "masked_mean", "max_pool1d",
+    "max_pool2d", "multi_head_attention", "multiply", "narrow", "not_equal", "permute", "positional_embedding",
+    "positional_encoding", "relu", "reshape", "sequence_mask", "sigmoid", "silu", "softmax", "softplus", "tanh",
 )  # fmt: skip
 
 
@@ -124,6 +125,16 @@ WINDOWED = [
     ("hardtanh", (3, 2), {"min_val": 0, "max_val": 6}),
     ("layer_norm", (3, 4), {}),
     ("layer_norm", (5,), {"affine": False, "eps": 0.1}),
+    ("layer_norm", (3, 4), {"over": "units"}),
+    ("layer_norm", (3, 2, 2), {"over": "units", "affine": False}),
+    ("positional_encoding", (5, 4), {}),
+    ("positional_embedding", (5, 4), {}),
+    ("masked_mean", (3, 4), {}),
+    ("masked_mean", (7,), {}),
+    ("multi_head_attention", (6, 5), {"out": 6, "heads": 2, "head_width": 3}),
+    ("multi_head_attention", (3, 4), {"out": 5, "heads": 3, "head_width": 1, "causal": True, "bias": False}),
+    ("gru", (3, 5), {"out": 4}),
+    ("gru", (3, 5), {"out": 4, "returns": "last", "reverse": True, "bias": False}),
     ("add", (3, 2), {"value": 1.5}),
     ("add", (3, 2), {}),
     ("multiply", (3, 2), {"value": -2}),

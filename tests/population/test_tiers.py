@@ -17,7 +17,7 @@ from population.tiers import (
     tier_widths,
     with_tier_parameters,
 )
-from tests.population.strategies import cnn, mlp, mlp_value, node, random_inputs, random_stack, stacks
+from tests.population.strategies import cnn, mlp, mlp_value, node, random_inputs, random_stack, sequence_value, stacks
 
 FRACTIONS = {"lite": 0.25, "pro": 0.5, "ultimate": 1.0}
 
@@ -59,6 +59,11 @@ def test_symbols_that_an_output_shows_keep_their_order():
     stack = random_stack(graph, 2)
     assert unit_orders(stack) == {}
     assert order_by_importance(stack) is stack
+
+
+def test_units_that_marks_of_places_tell_apart_keep_their_order():
+    graph = OpGraph.from_value(sequence_value())
+    assert sorted(unit_orders(random_stack(graph, 2))) == ["d", "h"]
 
 
 def test_tied_units_move_together_in_every_place():
