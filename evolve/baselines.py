@@ -1,6 +1,6 @@
 """What plain methods reach on a campaign's own rows, to stand honestly beside what evolved.
 
-Nouns: *baseline* (a plain method's accuracy by split, and its FLOPs where they are counted).
+Nouns: *baseline* (a plain method's score by split, accuracy or R2, and its FLOPs where they are counted).
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from population.errors import NotFound
@@ -24,15 +23,20 @@ BASELINES_FILE = "baselines.json"
 #: The plain network: the campaign's own graph at its widest, trained once, with usual settings that nobody tuned.
 PLAIN_SETTINGS = {"steps": 600, "batch": 128, "optimiser": "adamw", "learning_rate": 3e-3, "schedule": "cosine"}
 PLAIN_SEED = 0
-NAMES = {"logistic_regression": "logistic regression", "svc": "support vector machine (SVC)"}
+NAMES = {
+    "logistic_regression": "logistic regression",
+    "svc": "support vector machine (SVC)",
+    "ridge": "ridge regression",
+    "svr": "support vector machine (SVR)",
+}
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """One plain method. accuracies: by split; flops: counted per sample, None where nobody counts them."""
+    """One plain method. scores: the principal metric by split; flops: counted per sample, None where nobody counts them."""
 
     name: str
-    accuracies: dict[str, float]
+    scores: dict[str, float]
     flops: int | None = None
 
 
@@ -51,11 +55,11 @@ def baselines_of(config: CampaignConfig, home: Home, campaign: str) -> list[Base
 def compute(config: CampaignConfig) -> list[Baseline]:
     """Returns one plainly trained network, an SVC and a logistic regression, on the rows that the campaign used."""
     from evolve.plan import make_plan
-    from fitness.baselines import baseline_accuracies
+    from fitness.baselines import baseline_scores
     from fitness.forward import single_threaded
 
     plan = make_plan(config)
-    by_split = {split: baseline_accuracies(plan.benchmark, split) for split in SPLITS}
+    by_split = {split: baseline_scores(plan.benchmark, split) for split in SPLITS}
     plain = [
         Baseline(NAMES.get(name, name), {split: by_split[split][name] for split in SPLITS})
         for name in by_split[SPLITS[0]]
@@ -67,13 +71,14 @@ def compute(config: CampaignConfig) -> list[Baseline]:
 def _plain_network(plan: Plan) -> Baseline:
     from evolve import operators
     from evolve.operators.registry import Making
+    from fitness.measure import measure
     from population.interpret import run_stack
 
     init, burst = operators.get("init@1"), operators.get("burst@1")
     first = init.apply(Making(plan.graph, (), [PLAIN_SEED]), init.settings())
     making = Making(plan.graph, (first,), [PLAIN_SEED], plan.benchmark)
     trained = burst.apply(making, burst.settings.model_validate(PLAIN_SETTINGS))
-    accuracies = {}
+    scores, channels = {}, plan.benchmark.channels_of([name for name, _ in plan.graph.outputs])
     for split in SPLITS:
         rows = {
             name: torch.from_numpy(array).movedim(0, -1)[None]
@@ -81,6 +86,7 @@ def _plain_network(plan: Plan) -> Baseline:
         }
         with torch.no_grad():
             outputs = run_stack(trained, rows)
-        answers = outputs[plan.graph.outputs[0][0]][0].argmax(dim=0).numpy()
-        accuracies[split] = float(np.mean(answers == plan.benchmark.targets_of(split)))
-    return Baseline("the same network, plainly trained", accuracies, plan.graph.flops(plan.graph.symbols))
+        answers = torch.cat([outputs[channel] for channel in channels], dim=1).numpy()
+        found = measure(answers, plan.benchmark.targets_of(split), plan.benchmark)
+        scores[split] = float(found.scores[plan.benchmark.principal][0])
+    return Baseline("the same network, plainly trained", scores, plan.graph.flops(plan.graph.symbols))

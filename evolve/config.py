@@ -228,8 +228,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> CampaignConf
 def read_config(path: Path | str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Returns the plain values of a YAML file with ``key.path=value`` overrides, not checked yet. Raises ConfigError."""
     values = read_yaml(Path(path))
-    for override in overrides:
-        _override(values, override)
+    set_keys(values, overrides)
     return values
 
 
@@ -310,18 +309,24 @@ def set_key(values: dict[str, Any], key: str, value: Any) -> None:
             raise ConfigError(f"{name} is not a mapping")
 
 
-def _override(values: dict[str, Any], text: str) -> None:
+def set_keys(values: dict[str, Any], texts: Sequence[str], what: str = "override") -> None:
+    """Sets the values of ``key.path=value`` texts in place; ``what`` is what messages call them. Raises ConfigError."""
+    for text in texts:
+        _set(values, text, what)
+
+
+def _set(values: dict[str, Any], text: str, what: str) -> None:
     key, equals, raw = text.partition("=")
     if not equals or not key:
-        raise ConfigError(f"override {text!r}: write key=value, e.g. strategy.population=64")
+        raise ConfigError(f"{what} {text!r}: write key=value, e.g. strategy.population=64")
     try:
         value = _load(raw)
     except _UNREADABLE as error:
-        raise ConfigError(f"override {text[:80]!r}: the value is not readable as YAML") from error
+        raise ConfigError(f"{what} {text[:80]!r}: the value is not readable as YAML") from error
     try:
         set_key(values, key, value)
     except ConfigError as error:
-        raise ConfigError(f"override {text!r}: {error}") from error
+        raise ConfigError(f"{what} {text!r}: {error}") from error
 
 
 def _explain(error: ValidationError) -> str:

@@ -21,6 +21,7 @@ from fitness.judging import judge_stack
 from population.block import TensorBlock
 
 SPLIT = "heldout"
+Merits = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Finding:
     Attributes:
         verdict, detail: as ``fitness.verdict``; where the verdict is not "ok", the mappings are empty.
         scores: tier -> objective -> value. skills: tier -> skill -> value; skills without rows are left out.
-        flops: tier -> counted FLOPs a sample. correct: tier -> bool ``[N]``.
+        flops: tier -> counted FLOPs a sample. merits: tier -> float32 ``[N]``, what each row adds to the principal metric.
     """
 
     verdict: str
@@ -38,7 +39,7 @@ class Finding:
     scores: Mapping[str, Mapping[str, float]]
     skills: Mapping[str, Mapping[str, float]]
     flops: Mapping[str, int]
-    correct: Mapping[str, npt.NDArray[np.bool_]]
+    merits: Mapping[str, Merits]
 
     @property
     def is_ok(self) -> bool:
@@ -63,7 +64,7 @@ def _find(block: TensorBlock, benchmark: Benchmark, judge: Judge) -> Finding:
         scores={tier: _named(names, judged.scores[0, place]) for place, tier in enumerate(tiers)},
         skills={tier: _named(benchmark.skills, judged.skills[0, place]) for place, tier in enumerate(tiers)},
         flops={tier: int(judged.flops[0, place]) for place, tier in enumerate(tiers)},
-        correct={tier: judged.correct[0, place] for place, tier in enumerate(tiers)},
+        merits={tier: judged.merits[0, place] for place, tier in enumerate(tiers)},
     )
 
 

@@ -107,6 +107,7 @@ def launch(
     if handle is not None:
         origin = origin_of(home, handle)
     plan = with_origin(make_plan(config), origin)
+    config = plan.config  # with what follows from the data written out
     known = dict(home.campaign_by_key(plan.key.hex()))
     done = [name for name, state in known.items() if state == "done"]
     wanted = handle if handle is not None else done[0] if done and not again else None

@@ -81,6 +81,8 @@ def summary_of(plan: Plan, state: State, campaign: str, lineage: str, seconds: f
         "scores": _scores(plan, state),
         "heldout": {},
         "benchmark": plan.benchmark_name,
+        "objective": plan.config.objectives[0],
+        "metric": plan.benchmark.principal,
         "campaign_key": plan.key.hex(),
         "reason": state.reason,
         "extended": dict(state.limits),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MAX_FRONT = 8
 BEST_BY_OPERATOR = (
     "SELECT operator, count(DISTINCT individual) AS births, max(value) AS best FROM individuals JOIN scores "
-    "USING (individual) WHERE objective = 'accuracy' AND split = 'validation' AND tier = 'ultimate' "
+    "USING (individual) WHERE objective = '{objective}' AND split = 'validation' AND tier = 'ultimate' "
     "GROUP BY 1 ORDER BY 3 DESC"
 )
 #: Where a project keeps a few rows of a benchmark to try a block on.
@@ -79,18 +79,19 @@ def _again(compared: Mapping[str, Any] | None) -> str:
 
 def _reached(summary: Mapping[str, Any], decision: Decision | None, baselines: Sequence[Baseline]) -> Table:
     heldout = (decision.heldout if decision else None) or summary.get("heldout") or {}
-    table = _table("What was reached: accuracy", ("", "validation", "held-out", "FLOPs a sample"))
+    metric = summary.get("metric", "accuracy")
+    table = _table(f"What was reached: {metric}", ("", "validation", "held-out", "FLOPs a sample"))
     largest = max((scores.get("flops", 0.0) for scores in summary["scores"].values()), default=0.0)
     for tier, scores in summary["scores"].items():
         flops = scores.get("flops")
         share = f" ({flops / largest:.0%})" if flops and largest and flops < largest else ""
-        found = heldout.get(tier, {}).get("accuracy")
-        table.add_row(f"evolved, {tier}", number(scores.get("accuracy")), number(found), f"{number(flops)}{share}")
+        found = heldout.get(tier, {}).get(metric)
+        table.add_row(f"evolved, {tier}", number(scores.get(metric)), number(found), f"{number(flops)}{share}")
     if baselines:
         table.add_section()
     for baseline in baselines:
-        accuracies = (number(baseline.accuracies.get(split)) for split in ("validation", "heldout"))
-        table.add_row(baseline.name, *accuracies, number(baseline.flops))
+        reached = (number(baseline.scores.get(split)) for split in ("validation", "heldout"))
+        table.add_row(baseline.name, *reached, number(baseline.flops))
     return table
 
 
@@ -173,7 +174,7 @@ def next_commands(
     commands = [
         "heads",
         f"lineage {name} --ancestors",
-        f'query "{BEST_BY_OPERATOR}"',
+        f'query "{BEST_BY_OPERATOR.format(objective=summary.get("objective", "accuracy"))}"',
         f"infer {name}@{tier} --input {samples if Path(samples).is_file() else 'FILE'}",
         "ui",
     ]

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import torch
 from blake3 import blake3
 
-from evolve import operators, strategies
+from evolve import operators, strategies, templates
 from evolve.config import CampaignConfig
 from evolve.operators.distil import DistilSettings
 from evolve.operators.registry import Operator, check_settings
@@ -27,7 +27,7 @@ from evolve.strategies import Problem, Strategy
 from fitness import datasets
 from fitness.benchmark import Benchmark
 from fitness.plan import DEFAULT_PLANS, KernelPlan
-from population.errors import ConfigError, EvolveError, InvalidGraph, NotFound
+from population.errors import BenchmarkError, ConfigError, EvolveError, InvalidGraph, NotFound
 from population.gates import ExitGate, check_gates
 from population.graph import OpGraph
 from population.heads import check_name
@@ -97,8 +97,16 @@ def benchmark_of(config: CampaignConfig) -> Benchmark:
     """Returns the benchmark that a config names. Raises ConfigError for an unknown one."""
     section = config.benchmark
     found = datasets.load(section.dataset, split_seed=section.split_seed)
-    found = replace(found, shares=section.shares)
+    found = _measuring(replace(found, shares=section.shares), config)
     return found.with_shuffled_labels(config.seed) if section.shuffled_labels else found
+
+
+def _measuring(found: Benchmark, config: CampaignConfig) -> Benchmark:
+    """Returns the benchmark with the objectives that the config asks for among those it measures."""
+    try:
+        return found.measuring(config.objectives)
+    except BenchmarkError as error:
+        raise ConfigError(f"objectives: {error}") from error
 
 
 def make_plan(config: CampaignConfig, benchmark: Benchmark | None = None, sandbox_level: str = "reduced") -> Plan:
@@ -106,6 +114,7 @@ def make_plan(config: CampaignConfig, benchmark: Benchmark | None = None, sandbo
     for module in config.plugins:
         _import_plugin(module)
     data = benchmark if benchmark is not None else benchmark_of(config)
+    config = with_whole_graph(config, data)
     graph = OpGraph.from_value(config.graph)
     _check_channels(graph, data)
     search = _known(strategies.get, config.strategy.kind, "strategy.kind")
@@ -133,6 +142,13 @@ def make_plan(config: CampaignConfig, benchmark: Benchmark | None = None, sandbo
     if config.promote is not None:
         check_name(config.promote.name)
     return plan
+
+
+def with_whole_graph(config: CampaignConfig, data: Benchmark) -> CampaignConfig:
+    """Returns the config with the graph in the place of a template's name. Raises ConfigError or InvalidGraph."""
+    if not templates.is_template(config.graph):
+        return config
+    return config.model_copy(update={"graph": templates.resolve(config.graph, templates.interface_of(data))})
 
 
 def environment(kernel: KernelPlan) -> str:
@@ -244,16 +260,17 @@ def _check_channels(graph: OpGraph, data: Benchmark) -> None:
             raise ConfigError(
                 f"graph.inputs.{channel.name}: the data has shape {list(shape)}, not {list(channel.shape)}"
             )
-    name = data.channel_of([channel for channel, _ in graph.outputs])
-    node = dict(graph.outputs)[name]
-    shape_out = graph.value_shapes[node]
-    if len(shape_out) != 1 or any(symbol is not None for symbol, _ in shape_out[0]):
-        raise InvalidGraph(f"graph.outputs.{name}: expected one fixed axis of class scores, got {shape_out}")
-    width = sum(factor for _, factor in shape_out[0])
-    if width != data.num_classes:
-        raise ConfigError(
-            f"graph.outputs.{name}: {data.name!r} has {data.num_classes} classes, the graph gives {width}"
-        )
+    for name, target in zip(data.channels_of([channel for channel, _ in graph.outputs]), data.targets, strict=True):
+        node = dict(graph.outputs)[name]
+        shape_out = graph.value_shapes[node]
+        if len(shape_out) != 1 or any(symbol is not None for symbol, _ in shape_out[0]):
+            raise InvalidGraph(
+                f"graph.outputs.{name}: expected one fixed axis of {target.size} numbers, got {shape_out}"
+            )
+        width = sum(factor for _, factor in shape_out[0])
+        if width != target.size:
+            what = "classes" if target.kind == "classes" else "numbers to answer with"
+            raise ConfigError(f"graph.outputs.{name}: {data.name!r} has {target.size} {what}, the graph gives {width}")
 
 
 def _fractions(config: CampaignConfig) -> dict[str, float]:

@@ -18,16 +18,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from evolve.candidate import Candidate, find_candidate, interface_objections
-from evolve.heldout import SPLIT, Finding, look
+from evolve.heldout import SPLIT, Finding, Merits, look
 from evolve.home import Home
 from evolve.levels import objections_to
 from evolve.plan import Plan
 from evolve.serving import export_block
 from evolve.tracker import NullTracker, Tracker
 from evolve.tracking import SEQUENCES_FILE
+from fitness.benchmark import Benchmark
 from fitness.jail.probe import FULL
 from fitness.judge import Judge, Limits, SubprocessJudge
-from fitness.looks import DEFAULT_MARGIN, alpha_of_look, first_head_decision, paired_decision
+from fitness.looks import DEFAULT_MARGIN, alpha_of_look, first_head_decision, paired_decision, paired_mean_decision
 from fitness.looks import Decision as Test
 from population.clock import Clock, SystemClock
 from population.errors import DamageError, NotFound
@@ -102,7 +103,7 @@ def promote(
 
     Args:
         block_prefix: at least 8 characters of the block's id.
-        floors: held-out accuracy by tier that a first head must reach; those of the campaign's config where None.
+        floors: accuracy or R2 on held-out rows by tier that a first head must reach; the campaign's config's where None.
         margin: how much worse a later head may be at the edge of its bound; the config's, else 0.02, where None.
         accept_level: the least isolation that the scores it rests on may have been made at.
         judge: a process of its own where None; it is closed here only then.
@@ -238,13 +239,16 @@ class _Gate:
             "alpha": alpha,
         }
         self._write({**row, **begun, "evidence": terms.evidence})
-        terms.evidence.update(environment=plan.environment, floors=floors, margin=margin)
+        terms.evidence.update(
+            environment=plan.environment, floors=floors, margin=margin, metric=plan.benchmark.principal
+        )
         return terms
 
     def _conclude(
         self, candidate: Candidate, row: dict[str, Any], terms: _Terms, findings: Sequence[Finding]
     ) -> Decision:
-        tests = _tests(findings, terms)
+        assert candidate.plan is not None
+        tests = _tests(findings, terms, candidate.plan.benchmark)
         reasons = [reason for test in tests for reason in test.reasons]
         accepted = all(test.accepted for test in tests)
         new, sequence = findings[0], row["sequence"] + accepted
@@ -328,7 +332,7 @@ def _row_of(head: Head) -> dict[str, Any]:
     }
 
 
-def _tests(findings: Sequence[Finding], terms: _Terms) -> list[Test]:
+def _tests(findings: Sequence[Finding], terms: _Terms, benchmark: Benchmark) -> list[Test]:
     """Returns the tests that must all be passed: floors for a first head, a paired test a tier for a later one."""
     weak = objections_to(terms.evidence["sandbox_level"], terms.accepted_level)
     if weak:
@@ -339,13 +343,20 @@ def _tests(findings: Sequence[Finding], terms: _Terms) -> list[Test]:
                 Test(False, (f"{whose} could not be judged on held-out rows: {finding.verdict}: {finding.detail}",))
             ]
     if len(findings) == 1:
-        test = first_head_decision(
-            {tier: s.get("accuracy", math.nan) for tier, s in findings[0].scores.items()}, terms.floors
-        )
+        metric = benchmark.principal
+        values = {tier: scores.get(metric, math.nan) for tier, scores in findings[0].scores.items()}
+        test = first_head_decision(values, terms.floors, metric)
         return [test if terms.floors else Test(True, ("nothing stood before, and no floors are set",))]
-    new, old = findings
-    paired = [(t, paired_decision(new.correct[t], old.correct[t], terms.alpha, terms.margin)) for t in old.correct]
+    new, old = (finding.merits for finding in findings)
+    paired = [(tier, _paired(new[tier], old[tier], terms, benchmark)) for tier in old]
     return [replace(test, reasons=tuple(f"{tier}: {reason}" for reason in test.reasons)) for tier, test in paired]
+
+
+def _paired(new: Merits, old: Merits, terms: _Terms, benchmark: Benchmark) -> Test:
+    """Returns the paired test of a tier: rows that are right or wrong are counted, other merits averaged."""
+    if [target.kind for target in benchmark.targets] == ["classes"]:
+        return paired_decision(new > 0, old > 0, terms.alpha, terms.margin)
+    return paired_mean_decision(new, old, terms.alpha, terms.margin)
 
 
 @contextmanager

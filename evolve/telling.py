@@ -28,7 +28,7 @@ def tell(plan: Plan, state: State, done: Asked) -> tuple[State, Commit, list[Wor
     """Returns the state after a complete batch was told, the commit that records it, and what is to be held or forgotten."""
     batch = done.batch
     tiers = len(plan.tiers_judged(done.phase, plan.graph.symbols))
-    shape = (tiers, len(plan.benchmark.objectives), plan.benchmark.num_classes)
+    shape = (tiers, len(plan.benchmark.objectives), len(plan.benchmark.skills))
     result = join_results(len(batch.proposals), shape, done.cuts, done.results)
     result = _refer(state, done, result)
     judged = _judged(plan, done, result)

@@ -214,7 +214,7 @@ class _Session:
         run = self._current()
         self._client.log_dict(run, json.loads(json.dumps(summary, default=str)), "summary.json")
         if front:
-            self._client.log_figure(run, front_figure(front), "front.png")
+            self._client.log_figure(run, front_figure(front, summary.get("objective", "accuracy")), "front.png")
         self._client.set_terminated(run, ENDED.get(str(summary.get("state")), "KILLED"))
 
     def promoted(self, contents: Sequence[tuple[str, str, Path]]) -> None:
@@ -300,21 +300,21 @@ def _make_database(uri: str, client: Callable[[str, str], Any]) -> None:
     making.unlink()
 
 
-def front_figure(front: Sequence[Mapping[str, Any]]) -> Any:
-    """Returns the Pareto front as a figure: accuracy against counted FLOPs a sample, on a logarithmic axis."""
+def front_figure(front: Sequence[Mapping[str, Any]], objective: str = "accuracy") -> Any:
+    """Returns the Pareto front as a figure: an objective against counted FLOPs a sample, on a logarithmic axis."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    known = [p for p in front if all(_is_number(p.get(key)) for key in ("flops", "accuracy")) and p["flops"] > 0]
+    known = [p for p in front if all(_is_number(p.get(key)) for key in ("flops", objective)) and p["flops"] > 0]
     for tier in dict.fromkeys(str(point.get("tier", "")) for point in known):
-        members = sorted((p["flops"], p["accuracy"]) for p in known if str(p.get("tier", "")) == tier)
+        members = sorted((p["flops"], p[objective]) for p in known if str(p.get("tier", "")) == tier)
         axes.plot(*zip(*members, strict=True), marker="o", linewidth=1, label=tier or "front")
     axes.set_xscale("log")
     axes.set_xlabel("FLOPs a sample")
-    axes.set_ylabel("accuracy on validation rows")
+    axes.set_ylabel(f"{objective} on validation rows")
     axes.grid(visible=True, alpha=0.3)
     if known:
         axes.legend(frameon=False)

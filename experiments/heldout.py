@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from fitness.benchmark import Benchmark
-from fitness.measure import measure_classes
+from fitness.metrics import ClassAnswers
 from population.block import TensorBlock
 from population.interpret import run_block
 
@@ -19,10 +19,10 @@ def heldout_accuracy(block: TensorBlock, benchmark: Benchmark) -> dict[str, floa
     inputs = {
         name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in benchmark.inputs_of("heldout").items()
     }
-    targets = benchmark.targets_of("heldout")
+    targets = benchmark.targets_of("heldout")[0]
     found = {}
     for tier in block.tiers or ("ultimate",):
-        channel = benchmark.channel_of([name for name, _ in block.graph.outputs])
+        channel = benchmark.channels_of([name for name, _ in block.graph.outputs])[0]
         logits = run_block(block, inputs, tier=tier)[channel]  # [N, K]
-        found[tier] = float(measure_classes(logits.T[None].numpy(), targets).accuracy[0])
+        found[tier] = float(ClassAnswers(logits.T[None].numpy(), targets).measure("accuracy")[0])
     return found

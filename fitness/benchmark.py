@@ -1,9 +1,9 @@
 """What candidates are judged on: rows of named input channels with targets, objectives, skills and three splits.
 
-Nouns: an *objective* is a number a candidate is judged by, with a direction; a *skill* is a named part of the benchmark
-with a score of its own (each class is one); a *split* is "train", "validation" or "heldout".
+Nouns: a *skill* is a named part of the benchmark with a score of its own (each class is one); a *split* is "train",
+"validation" or "heldout".
 
-Shapes: R rows, K classes.
+Shapes: R rows, T targets, S numbers that all targets' output channels hold together.
 """
 
 from __future__ import annotations
@@ -13,83 +13,49 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
+from fitness.metrics import ALWAYS, COSTS, LOSS, METRICS, Objective, objective_of
+from fitness.targets import DEFAULT_CHANNELS, Scale, Target
 from population.errors import BenchmarkError
 
 SPLITS = ("train", "validation", "heldout")
-DEFAULT_OBJECTIVES = ("accuracy", "cross_entropy", "flops", "bytes")
 DEFAULT_SHARES = (0.6, 0.2, 0.2)
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Objective:
-    """One number a candidate is judged by.
-
-    Attributes:
-        direction: "max" or "min", as users see the value. Inside, ``signed`` values are compared: larger is better.
-        kind: "score" is measured on rows, "cost" is counted from the graph and the live widths.
-    """
-
-    name: str
-    direction: Literal["max", "min"]
-    kind: Literal["score", "cost"]
-
-    def signed(self, value: float) -> float:
-        """Returns the value with the sign that makes larger better; applied twice it gives the value back."""
-        return value if self.direction == "max" else -value
-
-
-OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
-    {
-        "accuracy": Objective("accuracy", "max", "score"),
-        "cross_entropy": Objective("cross_entropy", "min", "score"),
-        "flops": Objective("flops", "min", "cost"),
-        "bytes": Objective("bytes", "min", "cost"),
-    }
-)
+#: What ``Benchmark.from_arrays`` takes for right answers.
+Answers = Target | Sequence[Target] | Any
 
 
 @dataclass(frozen=True, eq=False)
 class Benchmark:
-    """A classification data set with its objectives and its splits; immutable, its arrays are read-only.
+    """A data set with its objectives and its splits; immutable, its arrays are read-only.
 
     A row's split follows from BLAKE3 over the split seed and the bytes of the row's inputs alone, so that equal rows fall
     on one side and relabelling moves none.
 
     Attributes:
         inputs: channel name -> ``[R, *shape]``, float32 or an integer dtype.
-        targets: int64 ``[R]``, positions in ``skills``.
-        skills: names of the classes, in the order of their numbers.
-        output: the output channel that holds the class scores; a graph without it answers by its first output.
+        targets: what output channels should have said. A graph without the channel of a single target answers by its first.
         shares: expected parts of train, validation and held-out rows; they sum to 1.
         whole: where only the training rows are here, the splits' digests of the benchmark that they come from.
     """
 
     name: str
     inputs: Mapping[str, Array]
-    targets: npt.NDArray[np.int64]
-    skills: tuple[str, ...]
+    targets: tuple[Target, ...]
     objectives: tuple[Objective, ...]
     split_seed: int = 0
     shares: tuple[float, float, float] = DEFAULT_SHARES
-    output: str = "logits"
     whole: Mapping[str, bytes] | None = None
 
     def __post_init__(self) -> None:
         if min(self.shares) <= 0 or not math.isclose(sum(self.shares), 1.0, abs_tol=1e-9):
             raise BenchmarkError(f"shares must be three positive numbers that sum to 1, got {self.shares}")
-        if len(set(self.skills)) != self.num_classes or int(self.targets.max()) >= self.num_classes:
-            raise BenchmarkError(
-                f"targets reach {int(self.targets.max())}, but skills names {self.num_classes} distinct classes at most: "
-                "give one name a class"
-            )
         for split in SPLITS if self.whole is None else ():
             if len(self.rows(split)) == 0:
                 raise BenchmarkError(
@@ -100,10 +66,10 @@ class Benchmark:
     @staticmethod
     def from_arrays(
         inputs: Mapping[str, Any] | Any,
-        targets: Any,
+        targets: Answers,
         *,
         name: str = "arrays",
-        objectives: Sequence[str] = DEFAULT_OBJECTIVES,
+        objectives: Sequence[str] | None = None,
         split_seed: int = 0,
         shares: tuple[float, float, float] = DEFAULT_SHARES,
         skills: Sequence[str] | None = None,
@@ -112,7 +78,9 @@ class Benchmark:
 
         Args:
             inputs: channel name -> array ``[R, *shape]``; a single array becomes the channel "input".
-            targets: whole numbers ``[R]`` from 0.
+            targets: class numbers ``[R]`` from 0 (the channel "logits"), numbers ``[R]`` or ``[R, D]`` of a floating dtype
+                (the channel "prediction"), a ``Target``, or several, one an output channel.
+            objectives: what is measured; by default the usual metrics of the targets, FLOPs and bytes.
             skills: names of the classes; their numbers by default.
 
         Raises:
@@ -123,22 +91,42 @@ class Benchmark:
         40
         """
         channels = inputs if isinstance(inputs, Mapping) else {"input": inputs}
-        labels = _checked_targets(np.asarray(targets))
-        data = {str(key): _checked_input(str(key), np.asarray(channels[key]), len(labels)) for key in sorted(channels)}
-        names = tuple(skills) if skills is not None else tuple(str(k) for k in range(int(labels.max()) + 1))
+        wanted = _targets_of(targets, skills)
+        num_rows = len(wanted[0])
+        data = {str(key): _checked_input(str(key), np.asarray(channels[key]), num_rows) for key in sorted(channels)}
         if len(shares) != 3:
             raise BenchmarkError(f"shares must be three positive numbers that sum to 1, got {shares}")
-        return Benchmark(name, MappingProxyType(data), labels, names, _named_objectives(objectives), split_seed, shares)
+        named = _named_objectives(objectives if objectives is not None else default_objectives(wanted), wanted)
+        return Benchmark(name, MappingProxyType(data), wanted, named, split_seed, shares)
 
     @property
     def num_rows(self) -> int:
         """Returns R, the rows of all splits together."""
-        return len(self.targets)
+        return len(self.targets[0])
 
     @property
-    def num_classes(self) -> int:
-        """Returns K."""
-        return len(self.skills)
+    def num_outputs(self) -> int:
+        """Returns S, the numbers that a candidate answers a row with."""
+        return sum(target.size for target in self.targets)
+
+    @functools.cached_property
+    def skills(self) -> tuple[str, ...]:
+        """The names of all skills; of several targets ``CHANNEL.SKILL``."""
+        if len(self.targets) == 1:
+            return self.targets[0].skills
+        return tuple(f"{target.name}.{skill}" for target in self.targets for skill in target.skills)
+
+    @property
+    def principal(self) -> str:
+        """The metric that floors and paired tests are about: accuracy or R2 of the first target."""
+        first = self.targets[0]
+        return _prefixed(self.targets, first, ALWAYS[first.kind][0])
+
+    @functools.cached_property
+    def scales(self) -> tuple[Scale, ...]:
+        """What the training rows say of each target."""
+        rows = self.rows("train")
+        return tuple(Scale.of(target, target.values[rows]) for target in self.targets)
 
     def rows(self, split: str) -> npt.NDArray[np.int64]:
         """Returns the ascending row numbers of a split."""
@@ -152,9 +140,9 @@ class Benchmark:
         """Returns the channels of a split, ``[rows, *shape]``, new memory."""
         return {channel: array[self.rows(split)] for channel, array in self.inputs.items()}
 
-    def targets_of(self, split: str) -> npt.NDArray[np.int64]:
-        """Returns the targets of a split, new memory."""
-        return self.targets[self.rows(split)]
+    def targets_of(self, split: str) -> tuple[Array, ...]:
+        """Returns every target's values of a split, new memory."""
+        return tuple(target.values[self.rows(split)] for target in self.targets)
 
     def digest(self, split: str) -> bytes:
         """Returns 32 bytes that name the inputs and targets of a split."""
@@ -162,8 +150,14 @@ class Benchmark:
 
     @functools.cached_property
     def digest_of_data(self) -> bytes:
-        """Returns 32 bytes that name all rows, targets and class names, whatever the splits."""
-        return _digest_arrays(self.inputs, self.targets, self.skills)
+        """Returns 32 bytes that name all rows and targets, whatever the splits."""
+        return _digest_arrays(self.inputs, self.targets)
+
+    def measuring(self, names: Sequence[str]) -> Benchmark:
+        """Returns the same benchmark, measuring these objectives too. Raises: BenchmarkError for one that is none."""
+        known = [objective.name for objective in self.objectives]
+        missing = [name for name in names if name not in known]
+        return replace(self, objectives=_named_objectives([*known, *missing], self.targets)) if missing else self
 
     def training_only(self) -> Benchmark:
         """Returns what an operator may learn from: the training rows, and no other row or label.
@@ -177,51 +171,67 @@ class Benchmark:
             return self
         rows = self.rows("train")
         inputs = {key: _frozen(array[rows]) for key, array in self.inputs.items()}
-        targets = _frozen(self.targets[rows])
+        targets = tuple(target.take(rows) for target in self.targets)
         return replace(self, inputs=MappingProxyType(inputs), targets=targets, whole=dict(self._split_digests))
 
     def with_shuffled_labels(self, seed: int) -> Benchmark:
         """Returns the same rows in the same splits with the targets dealt anew: what learns from it is a leak."""
         words = np.random.Philox(key=np.array([seed, 0], dtype=np.uint64)).random_raw(self.num_rows)
-        return self._with_targets(self.targets[np.argsort(words, kind="stable")], f"{self.name}-shuffled-{seed}")
+        order = np.argsort(words, kind="stable").astype(np.int64)
+        targets = tuple(target.take(order) for target in self.targets)
+        return replace(self, targets=targets, name=f"{self.name}-shuffled-{seed}")
 
-    def channel_of(self, outputs: Sequence[str]) -> str:
-        """Returns which of a block's output channels holds the class scores: ``output`` if it has it, else its first."""
-        return self.output if self.output in outputs else outputs[0]
+    def channels_of(self, outputs: Sequence[str]) -> tuple[str, ...]:
+        """Returns which of a block's output channels answer the targets, in their order.
+
+        Raises:
+            BenchmarkError: one of several targets has no channel of its name.
+        """
+        names = tuple(target.name for target in self.targets)
+        missing = [name for name in names if name not in outputs]
+        if missing and len(names) == 1:
+            return (outputs[0],)
+        if missing:
+            raise BenchmarkError(
+                f"benchmark {self.name!r} asks for output channels {', '.join(names)}; the graph has {', '.join(outputs)}"
+            )
+        return names
 
     def to_parts(self) -> tuple[dict[str, Any], list[bytes]]:
         """Returns a plain value and the arrays' bytes, from which ``from_parts`` makes an equal benchmark."""
-        arrays = [*self.inputs.values(), self.targets]
         channels = [[key, array.dtype.str, list(array.shape)] for key, array in self.inputs.items()]
         value = {
             "name": self.name,
             "channels": channels,
-            "skills": list(self.skills),
+            "targets": [target.header for target in self.targets],
             "objectives": [objective.name for objective in self.objectives],
             "split_seed": self.split_seed,
             "shares": list(self.shares),
-            "output": self.output,
             "whole": None if self.whole is None else dict(self.whole),
         }
-        return value, [array.tobytes() for array in arrays]
+        return value, [
+            array.tobytes() for array in (*self.inputs.values(), *(target.values for target in self.targets))
+        ]
 
     @staticmethod
     def from_parts(value: Mapping[str, Any], parts: Sequence[bytes]) -> Benchmark:
         """Returns the benchmark of ``to_parts``."""
+        count = len(value["channels"])
         data = {
             key: _frozen(np.frombuffer(part, dtype=np.dtype(dtype)).reshape(shape))
-            for (key, dtype, shape), part in zip(value["channels"], parts, strict=False)
+            for (key, dtype, shape), part in zip(value["channels"], parts[:count], strict=True)
         }
+        targets = tuple(
+            Target.from_header(header, part) for header, part in zip(value["targets"], parts[count:], strict=True)
+        )
         first, second, third = value["shares"]
         return Benchmark(
             name=value["name"],
             inputs=MappingProxyType(data),
-            targets=_frozen(np.frombuffer(parts[-1], dtype=np.int64)),
-            skills=tuple(value["skills"]),
-            objectives=_named_objectives(value["objectives"]),
+            targets=targets,
+            objectives=_named_objectives(value["objectives"], targets),
             split_seed=value["split_seed"],
             shares=(first, second, third),
-            output=value["output"],
             whole=value["whole"],
         )
 
@@ -238,7 +248,10 @@ class Benchmark:
     def _split_digests(self) -> Mapping[str, bytes]:
         if self.whole is not None:
             return self.whole
-        return {split: _digest_arrays(self.inputs_of(split), self.targets_of(split), self.skills) for split in SPLITS}
+        return {
+            split: _digest_arrays(self.inputs_of(split), [target.take(self.rows(split)) for target in self.targets])
+            for split in SPLITS
+        }
 
     def _places(self) -> npt.NDArray[np.float64]:
         """Returns where each row falls in [0, 1), by its inputs' bytes and the split seed alone."""
@@ -251,34 +264,58 @@ class Benchmark:
             places[row] = (int.from_bytes(word, "little") >> 11) * 2.0**-53
         return places
 
-    def _with_targets(self, targets: npt.NDArray[np.int64], name: str) -> Benchmark:
-        return replace(self, targets=_frozen(targets.copy()), name=name)
-
     def _refuse(self, split: str) -> bytes:
         raise BenchmarkError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
 
 
-def _named_objectives(names: Sequence[str]) -> tuple[Objective, ...]:
-    unknown = [name for name in names if name not in OBJECTIVES]
+def default_objectives(targets: Sequence[Target]) -> list[str]:
+    """Returns the names of what is measured where nobody asks for anything else."""
+    own = [_prefixed(targets, target, metric) for target in targets for metric in ALWAYS[target.kind]]
+    return [*([LOSS] if len(targets) > 1 else []), *own, *COSTS]
+
+
+def _prefixed(targets: Sequence[Target], target: Target, metric: str) -> str:
+    return metric if len(targets) == 1 else f"{target.name}.{metric}"
+
+
+def _named_objectives(names: Sequence[str], targets: Sequence[Target]) -> tuple[Objective, ...]:
+    known = [LOSS, *COSTS]
+    for target in targets:
+        known += [_prefixed(targets, target, name) for name, metric in METRICS.items() if metric.fits(target.kind)]
+    unknown = [name for name in names if name not in known]
     if unknown or not names or len(set(names)) != len(names):
         raise BenchmarkError(
-            f"objectives must be distinct names out of {', '.join(OBJECTIVES)}, got {', '.join(map(str, names)) or 'none'}"
+            f"objectives must be distinct names out of {', '.join(known)}, got {', '.join(map(str, names)) or 'none'}"
         )
-    return tuple(OBJECTIVES[name] for name in names)
+    return tuple(objective for name in names if (objective := objective_of(name)) is not None)
 
 
-def _checked_targets(targets: Array) -> npt.NDArray[np.int64]:
-    if targets.ndim != 1 or len(targets) == 0:
-        raise BenchmarkError(f"targets must be one whole number a row, [R] with R > 0, got shape {targets.shape}")
-    if targets.dtype.kind not in "iu":
-        raise BenchmarkError(f"targets must be integers (class numbers), got dtype {targets.dtype}; encode them first")
-    if int(targets.min()) < 0:
-        raise BenchmarkError(f"targets must be class numbers from 0, got {int(targets.min())}")
-    if int(targets.max()) >= 2**20:
-        raise BenchmarkError(f"targets must lie below 2**20, got {int(targets.max())}; number the classes from 0")
-    if len(np.unique(targets)) < 2:
-        raise BenchmarkError(f"targets hold one class only ({int(targets[0])}); a benchmark needs at least two")
-    return _frozen(targets.astype(np.int64))
+def _targets_of(given: Answers, skills: Sequence[str] | None) -> tuple[Target, ...]:
+    """Returns the targets that a caller means, checked against each other."""
+    if isinstance(given, Target):
+        found: tuple[Target, ...] = (given,)
+    elif isinstance(given, Sequence) and given and all(isinstance(target, Target) for target in given):
+        found = tuple(given)
+    else:
+        values = np.asarray(given)
+        kind: Any = "numbers" if values.dtype.kind == "f" else "classes"
+        found = (Target(DEFAULT_CHANNELS[kind], kind, values, tuple(skills or ())),)
+    if len({target.name for target in found}) < len(found):
+        raise BenchmarkError("two targets name the same output channel: rename one of them")
+    if len({len(target) for target in found}) > 1:
+        raise BenchmarkError(
+            f"targets have different numbers of rows: {', '.join(str(len(target)) for target in found)}"
+        )
+    for target in found:
+        different = (
+            np.unique(target.values[: 1 << 20], axis=0) if target.kind == "numbers" else np.unique(target.values)
+        )
+        if len(different) < 2:
+            what = "class" if target.kind == "classes" else "value"
+            raise BenchmarkError(
+                f"targets hold one {what} only ({different.tolist()[0]}); a benchmark needs at least two"
+            )
+    return found
 
 
 def _checked_input(channel: str, array: Array, num_rows: int) -> Array:
@@ -305,11 +342,12 @@ def _frozen(array: Array) -> Array:
     return frozen
 
 
-def _digest_arrays(inputs: Mapping[str, Array], targets: Array, skills: tuple[str, ...]) -> bytes:
+def _digest_arrays(inputs: Mapping[str, Array], targets: Sequence[Target]) -> bytes:
     hasher = blake3(derive_key_context="evolve 2026 benchmark data")
     for key in sorted(inputs):
         hasher.update(repr((key, inputs[key].dtype.str, inputs[key].shape)).encode())
         hasher.update(inputs[key].tobytes())
-    hasher.update(repr(skills).encode())
-    hasher.update(targets.astype("<i8").tobytes())
+    for target in targets:
+        hasher.update(repr(target.classes if target.is_plain else sorted(target.header.items())).encode())
+        hasher.update(target.values.tobytes())
     return hasher.digest()

@@ -14,16 +14,20 @@ from typing import Protocol
 
 import numpy as np
 
-from fitness.benchmark import DEFAULT_OBJECTIVES, DEFAULT_SHARES, Benchmark
+from fitness.benchmark import DEFAULT_SHARES, Benchmark
+from fitness.sequences import which_comes_first
 from population.errors import BenchmarkError
 
 ENTRY_POINT_GROUP = "evolve.benchmarks"
 
 
 class Loader(Protocol):
-    """Makes a benchmark. Must return equal data on every call: campaigns are keyed by its digest."""
+    """Makes a benchmark that measures these objectives, or the usual ones of its targets.
 
-    def __call__(self, *, objectives: Sequence[str], split_seed: int) -> Benchmark: ...
+    Must return equal data on every call: campaigns are keyed by its digest.
+    """
+
+    def __call__(self, *, objectives: Sequence[str] | None, split_seed: int) -> Benchmark: ...
 
 
 _LOADERS: dict[str, Loader] = {}
@@ -49,7 +53,7 @@ def names() -> tuple[str, ...]:
 def load(
     name: str,
     *,
-    objectives: Sequence[str] = DEFAULT_OBJECTIVES,
+    objectives: Sequence[str] | None = None,
     split_seed: int = 0,
     shares: tuple[float, float, float] = DEFAULT_SHARES,
 ) -> Benchmark:
@@ -73,7 +77,7 @@ def _entry_points() -> dict[str, metadata.EntryPoint]:
 
 
 @register("digits")
-def digits(*, objectives: Sequence[str], split_seed: int) -> Benchmark:
+def digits(*, objectives: Sequence[str] | None, split_seed: int) -> Benchmark:
     """Returns scikit-learn's 1,797 handwritten digits as channel "image" ``[1, 8, 8]``, float32 from 0 to 16.
 
     Source: Alpaydin and Kaynak 1998, https://archive.ics.uci.edu/dataset/80 (the test part, shipped with scikit-learn).
@@ -84,4 +88,19 @@ def digits(*, objectives: Sequence[str], split_seed: int) -> Benchmark:
     images = np.asarray(bunch.images, dtype=np.float32)[:, None]  # [R, 1, 8, 8]
     return Benchmark.from_arrays(
         {"image": images}, np.asarray(bunch.target), objectives=objectives, split_seed=split_seed
+    )
+
+
+@register("token_order")
+def token_order(*, objectives: Sequence[str] | None, split_seed: int) -> Benchmark:
+    """Returns 3,600 generated sequences as channel "tokens" int64 ``[12]`` (0 is padding); the answer is which of the
+    tokens 1, 2 and 3 comes first, which no count of tokens tells: see `fitness.sequences`.
+    """
+    tokens, answers = which_comes_first()
+    return Benchmark.from_arrays(
+        {"tokens": tokens},
+        answers,
+        skills=("token 1 first", "token 2 first", "token 3 first"),
+        objectives=objectives,
+        split_seed=split_seed,
     )

@@ -1,6 +1,6 @@
 """Runs a tile: rows of one species, sliced to each tier, on all samples of a split. The same code in every judge.
 
-Shapes: P candidates of a full tile, K classes, R rows of the split, N samples of a tile.
+Shapes: P candidates of a full tile, K numbers a row, R rows of the split, N samples of a tile.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Tile:
     Attributes:
         key: names the inputs. graph: canonical bytes of the op graph's plain value. rows: the candidates, without state.
         tiers: (name, widths by symbol) in the order of the outputs; no widths mean the whole row.
-        output: the output channel that is wanted. num_classes: K.
+        outputs: the output channels that are wanted, each with how many numbers it holds; K in all, one after the other.
         has_plugins: whether the graph holds operations that are not ours.
     """
 
@@ -45,13 +45,17 @@ class Tile:
     rows: Stack
     tiers: tuple[tuple[str, Mapping[str, int]], ...]
     plan: KernelPlan
-    output: str
-    num_classes: int
+    outputs: tuple[tuple[str, int], ...]
     has_plugins: bool = False
+
+    @property
+    def num_outputs(self) -> int:
+        """Returns K."""
+        return sum(size for _, size in self.outputs)
 
     def output_shapes(self, num_rows: int) -> list[tuple[int, ...]]:
         """Returns the shape of each tier's outputs, ``[rows of the tile, K, R]``."""
-        return [(self.rows.num_rows, self.num_classes, num_rows)] * len(self.tiers)
+        return [(self.rows.num_rows, self.num_outputs, num_rows)] * len(self.tiers)
 
     def parts(self) -> list[memoryview]:
         """Returns what is large of a tile, as it goes into shared memory: graph, widths, tensors by sorted name."""
@@ -69,8 +73,7 @@ class Tile:
             "inputs": number,
             "tiers": [[name, dict(widths)] for name, widths in self.tiers],
             "plan": self.plan.to_value(),
-            "output": self.output,
-            "num_classes": self.num_classes,
+            "outputs": [list(pair) for pair in self.outputs],
             "num_rows": self.rows.num_rows,
             "graph_bytes": len(self.graph),
             "tensors": sorted(self.rows.tensors),
@@ -89,8 +92,8 @@ class Tile:
             for name, offset, shape in zip(fields["tensors"], others, _shapes(graph, fields["tensors"]), strict=True)
         }
         tiers = tuple((name, sizes) for name, sizes in fields["tiers"])
-        plan = KernelPlan(**fields["plan"])
-        return Tile(b"", data, Stack(graph, tensors, widths), tiers, plan, fields["output"], fields["num_classes"])
+        outputs = tuple((name, size) for name, size in fields["outputs"])
+        return Tile(b"", data, Stack(graph, tensors, widths), tiers, KernelPlan(**fields["plan"]), outputs)
 
 
 def _shapes(graph: OpGraph, names: Sequence[str]) -> list[tuple[int, ...]]:
@@ -159,16 +162,20 @@ def single_threaded() -> Iterator[None]:
 
 
 def _run_tier(stack: Stack, tile: Tile, samples: Samples) -> npt.NDArray[np.float32]:
-    outputs = torch.zeros(stack.num_rows, tile.num_classes, tile.plan.padded(samples.num_rows))
-    expected = (stack.num_rows, tile.num_classes, tile.plan.samples)
+    outputs = np.empty((stack.num_rows, tile.num_outputs, samples.num_rows), dtype=np.float32)
+    wanted = [name for name, _ in tile.outputs]
     for start, inputs in samples.tiles(tile.plan):
-        result = run_stack(stack, inputs, [tile.output])[tile.output]
-        if tuple(result.shape) != expected or result.dtype != torch.float32:
-            found = f"{list(result.shape)} {str(result.dtype).removeprefix('torch.')}"
-            raise WrongOutput(f"output {tile.output!r} must be {list(expected)} float32, got {found}")
-        outputs[..., start : start + tile.plan.samples] = result
-    kept: npt.NDArray[np.float32] = outputs[..., : samples.num_rows].contiguous().numpy()
-    return kept
+        stop = min(start + tile.plan.samples, samples.num_rows)
+        results, first = run_stack(stack, inputs, wanted), 0
+        for name, size in tile.outputs:
+            result = results[name]
+            if tuple(result.shape) != (stack.num_rows, size, tile.plan.samples) or result.dtype != torch.float32:
+                found = f"{list(result.shape)} {str(result.dtype).removeprefix('torch.')}"
+                expected = [stack.num_rows, size, tile.plan.samples]
+                raise WrongOutput(f"output {name!r} must be {expected} float32, got {found}")
+            outputs[:, first : first + size, start:stop] = result[..., : stop - start].numpy()
+            first += size
+    return outputs
 
 
 @functools.lru_cache(maxsize=8)

@@ -6,7 +6,7 @@ Shapes: n rows, T tiers, M objectives, K skills, N rows of the split.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from fitness.cell import Meanwhile, nothing
 from fitness.evaluator import Judging
 from fitness.forward import Outputs, Tile
 from fitness.judge import Failure, Judge
-from fitness.measure import Measured, measure_classes
+from fitness.measure import Measured, measure
 from fitness.plan import DEFAULT_PLANS, PlanTable
 from population import dims
 from population.errors import BenchmarkError, InvalidGraph
@@ -33,18 +33,24 @@ from population.stack import Stack
 TILES_AT_ONCE = 16
 BYTES_AT_ONCE = 64 << 20
 SECONDS_AT_ONCE = 0.1
+#: How many outputs are scored in one go.
+VALUES_AT_ONCE = 1 << 17
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What judging gave for the n rows of a stack; see ``UnitResult``. ``correct``: bool ``[n, T, N]``."""
+    """What judging gave for the n rows of a stack; see ``UnitResult``.
+
+    ``merits``: float32 ``[n, T, N]``, what each row of the split adds to the principal metric, for paired tests; of several
+    targets the weighted mean.
+    """
 
     verdicts: list[str]
     details: list[str]
     scores: npt.NDArray[np.float64]
     skills: npt.NDArray[np.float64]
     flops: npt.NDArray[np.int64]
-    correct: npt.NDArray[np.bool_]
+    merits: npt.NDArray[np.float32]
     incidents: list[dict[str, Any]]
 
 
@@ -84,14 +90,15 @@ def check_graph(graph: OpGraph, benchmark: Benchmark) -> None:
                 f"input channel {channel.name!r} has shape {tuple(channel.shape)} in the graph, but {found} in benchmark "
                 f"{benchmark.name!r} (its channels: {', '.join(benchmark.inputs)})"
             )
-    output = _output_channel(graph, benchmark)
-    node = dict(graph.outputs)[output]
-    shape = list(dims.sizes(graph.value_shapes[node], graph.symbols))
-    if shape != [benchmark.num_classes]:
-        raise BenchmarkError(
-            f"output channel {output!r} has shape {shape}, but benchmark {benchmark.name!r} has {benchmark.num_classes} "
-            f"classes; it must be [{benchmark.num_classes}]"
-        )
+    for output, target in zip(_channels(graph, benchmark), benchmark.targets, strict=True):
+        node = dict(graph.outputs)[output]
+        shape = list(dims.sizes(graph.value_shapes[node], graph.symbols))
+        if shape != [target.size]:
+            what = "classes" if target.kind == "classes" else "numbers"
+            raise BenchmarkError(
+                f"output channel {output!r} has shape {shape}, but benchmark {benchmark.name!r} has {target.size} {what}; "
+                f"it must be [{target.size}]"
+            )
 
 
 class _Session:
@@ -113,15 +120,19 @@ class _Session:
         self._plan = plans.plan_for(stack.graph)
         self._key = benchmark.digest(judging.split)
         self._targets = benchmark.targets_of(judging.split)
+        self._num_samples = len(self._targets[0])
         self._tile_s: float | None = None
+        self._costs = {"flops": _count(stack, judging, stack.graph.flops)}
+        if any(objective.name == "bytes" for objective in benchmark.objectives):
+            self._costs["bytes"] = _count(stack, judging, stack.graph.bytes)
         num, num_tiers = stack.num_rows, len(judging.tiers)
         self.judged = Judged(
             verdicts=[verdict.OK] * num,
             details=[""] * num,
             scores=np.full((num, num_tiers, len(benchmark.objectives)), np.nan),
-            skills=np.full((num, num_tiers, benchmark.num_classes), np.nan),
-            flops=_count_flops(stack, judging),
-            correct=np.zeros((num, num_tiers, len(self._targets)), dtype=np.bool_),
+            skills=np.full((num, num_tiers, len(benchmark.skills)), np.nan),
+            flops=self._costs["flops"],
+            merits=np.zeros((num, num_tiers, self._num_samples), dtype=np.float32),
             incidents=[],
         )
 
@@ -144,7 +155,7 @@ class _Session:
         """Returns how many tiles the next question holds: one until it is known how long one takes."""
         if self._tile_s is None:
             return 1
-        num_outputs = len(self._judging.tiers) * self._benchmark.num_classes * len(self._targets)
+        num_outputs = len(self._judging.tiers) * self._benchmark.num_outputs * self._num_samples
         by_bytes = BYTES_AT_ONCE // max(4 * num_outputs * self._plan.candidates, 1)
         by_time = int(min(SECONDS_AT_ONCE / max(self._tile_s, 1e-9), TILES_AT_ONCE))
         return max(min(by_bytes, by_time), 1)
@@ -188,15 +199,14 @@ class _Session:
         return answer
 
     def _tile(self, rows: Sequence[int]) -> Tile:
-        graph = self._stack.graph
+        graph, sizes = self._stack.graph, [target.size for target in self._benchmark.targets]
         return Tile(
             key=self._key,
             graph=graph.encoded,
             rows=self._bare.gather(rows),
             tiers=tuple(self._judging.tiers.items()),
             plan=self._plan,
-            output=_output_channel(graph, self._benchmark),
-            num_classes=self._benchmark.num_classes,
+            outputs=tuple(zip(_channels(graph, self._benchmark), sizes, strict=True)),
             has_plugins=has_plugins(graph),
         )
 
@@ -210,6 +220,12 @@ class _Session:
         return [int(row) for row in torch.nonzero(finite).flatten().tolist()]
 
     def _score(self, rows: Sequence[int], outputs: Outputs) -> None:
+        """Scores rows some at a time, so that what is computed on the way stays in the processor's caches."""
+        size = max(1, VALUES_AT_ONCE // max(outputs[0][0].size, 1))
+        for start in range(0, len(rows), size):
+            self._score_some(rows[start : start + size], tuple(array[start : start + size] for array in outputs))
+
+    def _score_some(self, rows: Sequence[int], outputs: Outputs) -> None:
         finite = np.ones(len(rows), dtype=np.bool_)
         for array in outputs:
             finite &= np.isfinite(array).all(axis=(1, 2))
@@ -218,58 +234,37 @@ class _Session:
             if not is_finite:
                 self._fail(row, Failure(verdict.NAN, "an output is NaN or infinite"))
         for tier, array in enumerate(outputs if good else ()):
-            measured = measure_classes(array[finite], self._targets)
+            measured = measure(array if len(good) == len(rows) else array[finite], self._targets, self._benchmark)
             self.judged.skills[good, tier] = measured.skills
-            self.judged.correct[good, tier] = measured.correct
+            self.judged.merits[good, tier] = measured.merits
             self.judged.scores[good, tier] = self._objectives(good, tier, measured)
 
     def _objectives(self, rows: Sequence[int], tier: int, measured: Measured) -> npt.NDArray[np.float64]:
-        columns: dict[str, npt.NDArray[Any]] = {
-            "accuracy": measured.accuracy,
-            "cross_entropy": measured.cross_entropy,
-            "flops": self.judged.flops[rows, tier],
-        }
-        names = [objective.name for objective in self._benchmark.objectives]
-        if "bytes" in names:
-            widths = list(self._judging.tiers.values())[tier]
-            columns["bytes"] = np.array(_by_widths(self._stack, widths, rows, self._stack.graph.bytes))
-        return np.stack([columns[name].astype(np.float64) for name in names], axis=1)
+        costs = {name: counted[rows, tier].astype(np.float64) for name, counted in self._costs.items()}
+        columns = {**measured.scores, **costs}
+        return np.stack([columns[objective.name] for objective in self._benchmark.objectives], axis=1)
 
     def _fail(self, row: int, failure: Failure) -> None:
         self.judged.verdicts[row], self.judged.details[row] = failure.cause, failure.detail
 
 
-def live_widths(stack: Stack, tier: Mapping[str, int], rows: Sequence[int]) -> Iterator[dict[str, int]]:
-    """Yields the widths that these rows compute with in a tier: their own, cut to the tier's."""
-    names, table = stack.graph.symbol_names, stack.widths.tolist()
-    for row in rows:
-        yield {symbol: min(width, tier.get(symbol, width)) for symbol, width in zip(names, table[row], strict=True)}
-
-
-def _count_flops(stack: Stack, judging: Judging) -> npt.NDArray[np.int64]:
-    """Returns FLOPs a sample on live widths, ``[n, T]``."""
-    flops = np.zeros((stack.num_rows, len(judging.tiers)), dtype=np.int64)
+def _count(stack: Stack, judging: Judging, cost: Callable[[Mapping[str, int]], int]) -> npt.NDArray[np.int64]:
+    """Returns what a cost comes to at the widths that each row computes with in each tier, its own cut to the tier's,
+    ``[n, T]``; equal widths are counted once."""
+    names, known = stack.graph.symbol_names, np.zeros((stack.num_rows, len(judging.tiers)), dtype=np.int64)
+    own = stack.widths.numpy()
+    different, positions = np.unique(own, axis=0, return_inverse=True)
     for tier, widths in enumerate(judging.tiers.values()):
-        flops[:, tier] = _by_widths(stack, widths, range(stack.num_rows), stack.graph.flops)
-    return flops
+        cut = [
+            {symbol: min(width, widths.get(symbol, width)) for symbol, width in zip(names, row, strict=True)}
+            for row in different.tolist()
+        ]
+        known[:, tier] = np.array([cost(live) for live in cut], dtype=np.int64)[positions.reshape(-1)]
+    return known
 
 
-def _by_widths(
-    stack: Stack, tier: Mapping[str, int], rows: Sequence[int], count: Callable[[Mapping[str, int]], int]
-) -> list[int]:
-    """Returns what is counted of each row's widths in a tier; rows of equal widths are counted once."""
-    known: dict[tuple[int, ...], int] = {}
-    found = []
-    for live in live_widths(stack, tier, rows):
-        key = tuple(live.values())
-        if key not in known:
-            known[key] = count(live)
-        found.append(known[key])
-    return found
-
-
-def _output_channel(graph: OpGraph, benchmark: Benchmark) -> str:
-    return benchmark.channel_of([name for name, _ in graph.outputs])
+def _channels(graph: OpGraph, benchmark: Benchmark) -> tuple[str, ...]:
+    return benchmark.channels_of([name for name, _ in graph.outputs])
 
 
 def has_plugins(graph: OpGraph) -> bool:

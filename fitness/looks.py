@@ -47,8 +47,10 @@ def alpha_of_look(look: int) -> float:
     return TOTAL_ALPHA / (look * (look + 1))
 
 
-def first_head_decision(heldout: Mapping[str, float], floors: Mapping[str, float]) -> Decision:
-    """Decides on a name's first head: every tier must reach its floor (tier -> held-out accuracy)."""
+def first_head_decision(
+    heldout: Mapping[str, float], floors: Mapping[str, float], metric: str = "accuracy"
+) -> Decision:
+    """Decides on a name's first head: every tier must reach its floor (tier -> the principal metric on held-out rows)."""
     reasons = []
     accepted = True
     for tier, floor in floors.items():
@@ -56,7 +58,7 @@ def first_head_decision(heldout: Mapping[str, float], floors: Mapping[str, float
         reached = value >= floor
         accepted = accepted and reached
         reasons.append(
-            f"{tier}: held-out accuracy {value:.4f} {'reaches' if reached else 'misses'} the floor {floor:.4f}"
+            f"{tier}: held-out {metric} {value:.4f} {'reaches' if reached else 'misses'} the floor {floor:.4f}"
         )
     return Decision(accepted, tuple(reasons))
 
@@ -87,6 +89,36 @@ def paired_decision(
     counts = f"{gained} rows gained, {lost} lost of {len(correct_new)}"
     reasons = (
         f"accuracy difference {estimate:+.4f} is {'not below' if not_worse else 'below'} zero ({counts})",
+        f"its lower bound {bound:+.4f} at level {alpha:.2g} {'lies above' if above else 'is not above'} {-margin:+.4f}",
+    )
+    return Decision(not_worse and above, reasons, estimate, bound)
+
+
+def paired_mean_decision(
+    merits_new: npt.NDArray[np.float32],
+    merits_old: npt.NDArray[np.float32],
+    alpha: float,
+    margin: float = DEFAULT_MARGIN,
+) -> Decision:
+    """Decides the same by numbers that rows add to a metric: squared errors, say, in units of the target's variance.
+
+    The bound is Student's, of the mean of the paired differences (Student 1908, https://doi.org/10.1093/biomet/6.1.1).
+
+    Args:
+        merits_new: ``[N]``, what each row adds with the new block. merits_old: the same with the standing one.
+        alpha, margin: as in ``paired_decision``; the margin in units of the metric.
+    """
+    if merits_new.shape != merits_old.shape or merits_new.ndim != 1 or len(merits_new) < 2:
+        raise ValueError(f"both need the same rows [N], N > 1, got {merits_new.shape} and {merits_old.shape}")
+    from scipy.stats import t as student  # heavy: only where it is needed
+
+    differences = merits_new.astype(np.float64) - merits_old.astype(np.float64)
+    estimate = float(differences.mean())
+    error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
+    bound = estimate - float(student.ppf(1.0 - alpha, len(differences) - 1)) * error
+    not_worse, above = estimate >= 0, bound > -margin
+    reasons = (
+        f"difference {estimate:+.4f} is {'not below' if not_worse else 'below'} zero ({len(differences)} rows)",
         f"its lower bound {bound:+.4f} at level {alpha:.2g} {'lies above' if above else 'is not above'} {-margin:+.4f}",
     )
     return Decision(not_worse and above, reasons, estimate, bound)

@@ -1,19 +1,22 @@
-"""Scores of candidates from their outputs and the targets, in float64 and a fixed order.
+"""Scores of candidates from their outputs and the targets: what a benchmark asks for, in a fixed order.
 
-A candidate's numbers follow from its own outputs alone: every step is elementwise, a sum over classes spelt out in their
-order, or a running sum over that candidate's rows.
+A candidate's numbers follow from its own outputs alone.
 
-Shapes: P candidates, K classes, N rows.
+Shapes: P candidates, S numbers that all targets' output channels hold together, N rows, K skills.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from fitness.benchmark import Benchmark
+from fitness.metrics import LOSS, ClassAnswers, Floats, NumberAnswers
+from fitness.targets import answers_of, loss_of
 
 
 @dataclass(frozen=True)
@@ -21,50 +24,42 @@ class Measured:
     """Scores of P candidates on N rows.
 
     Attributes:
-        accuracy: ``[P]``. cross_entropy: ``[P]``, nats a row.
-        skills: ``[P, K]``, accuracy within each class; NaN where the rows hold none of it.
-        correct: bool ``[P, N]``, for paired tests.
+        scores: objective -> ``[P]``, without what is counted rather than measured.
+        skills: ``[P, K]``; NaN where the rows hold nothing of one. merits: ``[P, N]``, for paired tests.
     """
 
-    accuracy: Floats
-    cross_entropy: Floats
+    scores: Mapping[str, Floats]
     skills: Floats
-    correct: npt.NDArray[np.bool_]
+    merits: Floats
 
 
-def measure_classes(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64]) -> Measured:
-    """Returns the scores of class scores ``logits`` ``[P, K, N]``, which must be finite, against ``targets`` ``[N]``.
-
-    The answer is the class with the largest score, the first of equals; cross-entropy takes the scores as logits.
-
-    >>> measured = measure_classes(np.array([[[2.0, 0.0], [0.0, 0.0]]], dtype=np.float32), np.array([0, 1]))
-    >>> measured.accuracy.tolist(), measured.skills.tolist()
-    ([0.5], [[1.0, 0.0]])
-    """
-    scores = np.ascontiguousarray(logits, dtype=np.float64)
-    num_candidates, num_classes, num_rows = scores.shape
-    if targets.shape != (num_rows,) or num_rows == 0:
-        raise ValueError(f"logits {scores.shape} need as many targets as rows, got {targets.shape}")
-    correct = np.argmax(scores, axis=1) == targets  # [P, N]
-    losses = _log_sum_exp(scores) - scores[:, targets, np.arange(num_rows)]
-    skills = np.full((num_candidates, num_classes), np.nan)
-    for position in range(num_classes):
-        members = targets == position
-        if members.any():
-            skills[:, position] = np.count_nonzero(correct[:, members], axis=1) / np.count_nonzero(members)
-    return Measured(
-        accuracy=np.count_nonzero(correct, axis=1) / num_rows,
-        cross_entropy=np.cumsum(losses, axis=1)[:, -1] / num_rows,
-        skills=skills,
-        correct=correct,
-    )
+def measure(outputs: npt.NDArray[np.float32], targets: Sequence[npt.NDArray[Any]], benchmark: Benchmark) -> Measured:
+    """Returns the scores of finite outputs ``[P, S, N]`` against each target's values of the same rows."""
+    found, first = [], 0
+    for target, scale, values in zip(benchmark.targets, benchmark.scales, targets, strict=True):
+        found.append(answers_of(target, scale, outputs[:, first : first + target.size], values))
+        first += target.size
+    wanted = [objective.name for objective in benchmark.objectives if objective.kind == "score"]
+    scores = {name: _score(name, found, benchmark) for name in wanted}
+    skills = np.concatenate([answers.skills for answers in found], axis=1)
+    return Measured(scores, skills, _merits(found, benchmark))
 
 
-def _log_sum_exp(scores: Floats) -> Floats:
-    """Returns ``log(sum(exp(scores)))`` over the classes, ``[P, N]``; classes are added in their order."""
-    largest = scores.max(axis=1)  # [P, N]
-    total = np.zeros_like(largest)
-    for position in range(scores.shape[1]):
-        total += np.exp(np.ascontiguousarray(scores[:, position]) - largest)
-    result: Floats = largest + np.log(total)
-    return result
+def _score(name: str, found: Sequence[ClassAnswers | NumberAnswers], benchmark: Benchmark) -> Floats:
+    if name == LOSS:
+        parts = zip(benchmark.targets, benchmark.scales, found, strict=True)
+        losses = [target.weight * loss_of(target, scale, answers) for target, scale, answers in parts]
+        return np.cumsum(np.stack(losses, axis=1), axis=1)[:, -1]
+    channel, _, metric = name.rpartition(".")
+    names = [target.name for target in benchmark.targets]
+    return found[names.index(channel) if channel else 0].measure(metric)
+
+
+def _merits(found: Sequence[ClassAnswers | NumberAnswers], benchmark: Benchmark) -> Floats:
+    weights = [target.weight for target in benchmark.targets]
+    if len(found) == 1:
+        return found[0].merits
+    total = np.zeros_like(found[0].merits)
+    for weight, answers in zip(weights, found, strict=True):
+        total += answers.merits * (weight / sum(weights))
+    return total

@@ -199,7 +199,7 @@ def failed_result(unit: WorkUnit, benchmark: Benchmark, cause: str, detail: str)
         verdicts=[cause] * num,
         details=[detail] * num,
         scores=np.full((num, num_tiers, len(benchmark.objectives)), np.nan),
-        skills=np.full((num, num_tiers, benchmark.num_classes), np.nan),
+        skills=np.full((num, num_tiers, len(benchmark.skills)), np.nan),
         flops=np.zeros((num, num_tiers), dtype=np.int64),
     )
 

@@ -1,4 +1,4 @@
-"""``evolve blocks list`` and ``evolve blocks show``: what the store holds."""
+"""``evolve blocks``: what the store holds, and what to start from."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import typer
 
 from evolve.cli import options, output
 from evolve.cli.helptext import help_of
+from evolve.cli.new import list_templates, new_block
 
 if TYPE_CHECKING:
     from evolve.home import Home
     from population.block import TensorBlock
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at the blocks in the store.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Look at the blocks in the store, and make new ones."
+)
 
 
 def list_blocks(as_json: options.JsonOption = False, home: options.HomeOption = None) -> None:
@@ -163,3 +166,5 @@ def _show_text(value: dict[str, Any]) -> list[Any]:
 
 app.command("list", help=help_of(list_blocks))(list_blocks)
 app.command("show", help=help_of(show_block))(show_block)
+app.command("new", help=help_of(new_block))(new_block)
+app.command("templates", help=help_of(list_templates))(list_templates)

@@ -24,7 +24,9 @@ def promote(
     floor: Annotated[
         list[str] | None,
         typer.Option(
-            "--floor", metavar="TIER=VALUE", help="Held-out accuracy that a first head must reach; repeatable."
+            "--floor",
+            metavar="TIER=VALUE",
+            help="Held-out accuracy (R2 of numbers) that a first head must reach; repeatable.",
         ),
     ] = None,
     margin: Annotated[
@@ -175,12 +177,14 @@ def _to_value(head: Head) -> dict[str, Any]:
 def _as_table(found: list[Head], with_kind: bool) -> Any:
     from evolve.display import number, short_id
 
-    columns = ["name", "stage", "block", "sequence", "held-out accuracy", "decided", "signed by"]
+    columns = ["name", "stage", "block", "sequence", "held-out", "decided", "signed by"]
     rows = []
     for head in found:
         heldout = head.evidence.get("heldout", {})
-        accuracies = ", ".join(f"{tier} {number(heldout[tier].get('accuracy'))}" for tier in TIERS if tier in heldout)
-        cells = [head.name, head.stage, short_id(head.block), str(head.sequence), accuracies or "-"]
+        metric = head.evidence.get("metric", "accuracy")
+        scores = ", ".join(f"{tier} {number(heldout[tier].get(metric))}" for tier in TIERS if tier in heldout)
+        scores = f"{metric}: {scores}" if scores else "-"
+        cells = [head.name, head.stage, short_id(head.block), str(head.sequence), scores]
         rows.append(
             [*cells, head.decided[:16].replace("T", " "), short_id(head.signed_by), *([head.kind] if with_kind else [])]
         )

@@ -9,6 +9,9 @@ import typer
 from evolve.cli import options, output
 from evolve.standing import advice, describe
 
+#: What is shown of a champion where it has been measured.
+_LEADING = ("accuracy", "cross_entropy", "r2", "rmse", "loss")
+
 if TYPE_CHECKING:
     from evolve.home import Home
 
@@ -108,7 +111,7 @@ def _best(entry: dict[str, Any]) -> dict[str, float]:
     """Returns the values of the best individual by objective; of a champion only the leading ones."""
     scores: dict[str, dict[str, float]] = entry.get("scores") or {}
     top = scores.get("ultimate", {})
-    return {name: top[name] for name in ("accuracy", "cross_entropy") if name in top} or dict(entry.get("best") or {})
+    return {name: top[name] for name in _LEADING if name in top} or dict(entry.get("best") or {})
 
 
 def _took(entry: dict[str, Any]) -> str:

@@ -5,25 +5,26 @@ Bits are kept within one environment. Nouns: *burst*.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import torch
 
-from evolve.operators.gradient import TrainingSettings, cross_entropy, train, training_cost
+from evolve.operators.gradient import Tensors, TrainingSettings, train, training_cost
+from evolve.operators.losses import training_loss
 from evolve.operators.registry import Making, Operator, register
 from population.interpret import run_stack
 from population.stack import Stack
 
 
 def apply(making: Making, settings: TrainingSettings) -> Stack:
-    """Returns each parent after ``steps`` optimiser steps on cross-entropy over its own minibatches."""
+    """Returns each parent after ``steps`` optimiser steps on the benchmark's loss over its own minibatches."""
     (parent,) = making.parents
     if making.benchmark is None:
         raise ValueError("burst reads training rows: pass a benchmark")
-    channel = making.benchmark.channel_of([name for name, _ in making.graph.outputs])
+    loss_of = training_loss(making.benchmark, [name for name, _ in making.graph.outputs], settings.smoothing)
 
-    def loss(stack: Stack, inputs: Mapping[str, torch.Tensor], targets: torch.Tensor) -> torch.Tensor:
-        return cross_entropy(run_stack(stack, inputs)[channel], targets, settings.smoothing)
+    def loss(stack: Stack, inputs: Tensors, values: Sequence[torch.Tensor]) -> torch.Tensor:
+        return loss_of(run_stack(stack, inputs), values)
 
     return train(parent, making.benchmark, making.seeds, settings, loss)
 

@@ -9,12 +9,13 @@ Nouns: *teacher*, the ultimate tier; *students*, the others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from pydantic import Field
 
-from evolve.operators.gradient import TrainingSettings, cross_entropy, train, training_cost
+from evolve.operators.gradient import Tensors, TrainingSettings, train, training_cost
+from evolve.operators.losses import teaching_loss, training_loss
 from evolve.operators.registry import Making, Operator, register
 from population.errors import ConfigError
 from population.interpret import run_stack
@@ -38,28 +39,22 @@ def apply(making: Making, settings: DistilSettings) -> Stack:
         raise ValueError("distil reads training rows: pass a benchmark")
     if "ultimate" not in settings.tiers:
         raise ConfigError("distil: settings.tiers must name the tier 'ultimate'")
-    channel = making.benchmark.channel_of([name for name, _ in making.graph.outputs])
+    outputs = [name for name, _ in making.graph.outputs]
+    hard = training_loss(making.benchmark, outputs, settings.smoothing)
+    soft = teaching_loss(making.benchmark, outputs, settings.temperature)
     students = [tier for tier in settings.tiers if tier != "ultimate"]
 
-    def loss(stack: Stack, inputs: Mapping[str, torch.Tensor], targets: torch.Tensor) -> torch.Tensor:
-        taught = run_stack(slice_stack(stack, settings.tiers["ultimate"], "ultimate"), inputs)[channel]
-        total = cross_entropy(taught, targets, settings.smoothing)
+    def loss(stack: Stack, inputs: Tensors, values: Sequence[torch.Tensor]) -> torch.Tensor:
+        taught = run_stack(slice_stack(stack, settings.tiers["ultimate"], "ultimate"), inputs)
+        total = hard(taught, values)
         for tier in students:
-            logits = run_stack(slice_stack(stack, settings.tiers[tier], tier), inputs)[channel]
-            hard = cross_entropy(logits, targets, settings.smoothing)
-            soft = _divergence(logits, taught.detach(), settings.temperature)
-            total = total + hard * (1 - settings.soft_share) + soft * settings.soft_share
+            found = run_stack(slice_stack(stack, settings.tiers[tier], tier), inputs)
+            share = settings.soft_share
+            total = total + hard(found, values) * (1 - share) + soft(found, taught) * share
         return total
 
     ordered = with_tier_parameters(order_by_importance(parent), students)
     return train(ordered, making.benchmark, making.seeds, settings, loss)
-
-
-def _divergence(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Returns ``T^2 * KL(teacher || student)`` of softened outputs, mean over samples, ``[P]`` (Hinton et al. 2015, sec. 2)."""
-    wanted = torch.log_softmax(teacher / temperature, dim=1)
-    given = torch.log_softmax(student / temperature, dim=1)
-    return (wanted.exp() * (wanted - given)).sum(dim=1).mean(dim=1) * temperature**2
 
 
 def _cost(flops: int, parameters: int, settings: DistilSettings) -> int:

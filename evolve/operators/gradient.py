@@ -23,8 +23,8 @@ from population.randomness import integers
 from population.stack import Stack
 
 Tensors = Mapping[str, torch.Tensor]
-#: ``(stack, inputs [P, *shape, B], targets int64 [P, B]) -> loss [P]``
-Loss = Callable[[Stack, Mapping[str, torch.Tensor], torch.Tensor], torch.Tensor]
+#: ``(stack, inputs [P, *shape, B], values of every target [P, B] or [P, B, D]) -> loss [P]``
+Loss = Callable[[Stack, Tensors, Sequence[torch.Tensor]], torch.Tensor]
 
 
 class TrainingSettings(Settings):
@@ -60,7 +60,7 @@ def train(stack: Stack, benchmark: Benchmark, seeds: Sequence[int], settings: Tr
     mask = torch.cat([masks[n].reshape(stack.num_rows, -1) for n in names], dim=1) if masks else None
     step = _adamw(theta, settings) if settings.optimiser == "adamw" else _sgd(settings)
     inputs, targets = _training_rows(benchmark)
-    picks = _minibatches(len(targets), seeds, settings)
+    picks = _minibatches(len(targets[0]), seeds, settings)
     for index in range(settings.steps):
         leaf = theta.detach().requires_grad_(True)
         pieces = torch.split(leaf, sizes, dim=1)
@@ -69,7 +69,7 @@ def train(stack: Stack, benchmark: Benchmark, seeds: Sequence[int], settings: Tr
         batch = {
             channel: values[chosen].movedim(1, -1).contiguous() for channel, values in inputs.items()
         }  # [P, *shape, B]
-        value = loss(current, batch, targets[chosen]).sum()
+        value = loss(current, batch, [values[chosen] for values in targets]).sum()
         (gradient,) = torch.autograd.grad(value, leaf)
         if mask is not None:
             gradient = gradient * mask
@@ -79,25 +79,14 @@ def train(stack: Stack, benchmark: Benchmark, seeds: Sequence[int], settings: Tr
     return stack.replace(tensors=trained).masked()
 
 
-def cross_entropy(logits: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
-    """Returns the mean cross-entropy of each row, ``[P]``, in nats. Shapes: logits ``[P, K, B]``, targets ``[P, B]``."""
-    logs = torch.log_softmax(logits, dim=1)
-    picked = logs.gather(1, targets[:, None, :])[:, 0, :]
-    kept = picked if smoothing == 0 else picked * (1 - smoothing) + logs.mean(dim=1) * smoothing
-    return -kept.mean(dim=1)
-
-
 def training_cost(flops: int, settings: TrainingSettings) -> int:
     """Returns counted FLOPs of a training: a backward pass counts twice a forward pass."""
     return 3 * flops * settings.batch * settings.steps
 
 
-def _training_rows(benchmark: Benchmark) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    rows = benchmark.rows("train")
-    inputs = {
-        channel: torch.from_numpy(np.ascontiguousarray(values[rows])) for channel, values in benchmark.inputs.items()
-    }
-    return inputs, torch.from_numpy(np.ascontiguousarray(benchmark.targets[rows]).astype(np.int64))
+def _training_rows(benchmark: Benchmark) -> tuple[dict[str, torch.Tensor], list[torch.Tensor]]:
+    inputs = {channel: torch.from_numpy(values) for channel, values in benchmark.inputs_of("train").items()}
+    return inputs, [torch.from_numpy(values) for values in benchmark.targets_of("train")]
 
 
 def _minibatches(num_rows: int, seeds: Sequence[int], settings: TrainingSettings) -> torch.Tensor:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fitness.benchmark import OBJECTIVES
+from fitness.metrics import objective_of
 
 #: So many points along a curve at most; a longer campaign's generations are joined.
 MAX_POINTS = 240
@@ -44,7 +44,7 @@ _TABLES = (
 
 def sign_of(objective: str) -> int:
     """Returns 1 where a larger value of an objective is better, else -1."""
-    known = OBJECTIVES.get(objective)
+    known = objective_of(objective)
     return -1 if known is not None and known.direction == "min" else 1
 
 

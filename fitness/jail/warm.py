@@ -21,8 +21,19 @@ from population.randomness import normals
 from population.stack import Stack
 
 #: shapes of inputs to try an operation on, and what to give the attributes that it requires.
-SHAPES = ((12,), (4, 12), (4, 12, 12))
-ATTRIBUTES: Mapping[str, Any] = {"out": 8, "kernel": 3, "shape": [12, 4], "order": [1, 0], "length": 2}
+SHAPES = ((1,), (12,), (4, 12), (4, 12, 12))
+ATTRIBUTES: Mapping[str, Any] = {
+    "out": 8,
+    "kernel": 3,
+    "shape": [12, 4],
+    "order": [1, 0],
+    "length": 1,
+    "size": 12,
+    "num_embeddings": 12,
+    "heads": 2,
+    "head_width": 4,
+    "causal": True,
+}
 SIZES = ((2, 16), (16, 128))  # candidates, samples
 
 
@@ -48,11 +59,17 @@ def _graphs(name: str) -> Iterator[OpGraph]:
     operation = get(name)
     attributes = {key: ATTRIBUTES[key] for key, kind in operation.attributes.items() if key in ATTRIBUTES}
     for shape in SHAPES:
-        for num_inputs in {operation.num_inputs[0], operation.num_inputs[1] or 2}:
-            channels = {f"x{index}": {"shape": list(shape), "dtype": "float32"} for index in range(num_inputs)}
+        for shapes in _shapes(shape, operation.num_inputs):
+            channels = {f"x{index}": {"shape": list(each), "dtype": "float32"} for index, each in enumerate(shapes)}
             node = {"name": "y", "op": name, "inputs": list(channels), **attributes}
             with contextlib.suppress(InvalidGraph):
                 yield OpGraph.from_value({"inputs": channels, "nodes": [node], "outputs": {"y": "y"}})
+
+
+def _shapes(shape: tuple[int, ...], num_inputs: tuple[int, int | None]) -> set[tuple[tuple[int, ...], ...]]:
+    """The inputs to try: the fewest and the most, all of one shape, or the others being masks of the last axis."""
+    counts = {num_inputs[0], num_inputs[1] or 2}
+    return {(shape, *(other,) * (count - 1)) for count in counts for other in (shape, shape[-1:])}
 
 
 def _run(graph: OpGraph, num_rows: int, num_samples: int) -> None:
@@ -64,7 +81,9 @@ def _run(graph: OpGraph, num_rows: int, num_samples: int) -> None:
     inputs = {
         channel.name: torch.ones(num_rows, *channel.shape, num_samples).requires_grad_() for channel in graph.inputs
     }
-    torch.autograd.grad(run_stack(stack, inputs)["y"].sum(), [*inputs.values(), *tensors.values()])
+    result = run_stack(stack, inputs)["y"]
+    if result.requires_grad:  # a mask has no gradient
+        torch.autograd.grad(result.sum(), [*inputs.values(), *tensors.values()], allow_unused=True)
     with torch.no_grad():
         run_stack(stack, {name: value[:1].detach() for name, value in inputs.items()})
 

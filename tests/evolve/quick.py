@@ -71,7 +71,7 @@ class QuickEvaluator:
                 self._objects.put(digest, row)
         shape = (len(rows), len(unit.judging.tiers))
         drawn = np.frombuffer(b"".join(digests), dtype="<u4").reshape(len(rows), 8) / 2.0**32
-        objectives, skills = len(self._benchmark.objectives), self._benchmark.num_classes
+        objectives, skills = len(self._benchmark.objectives), len(self._benchmark.skills)
         scores = np.repeat(drawn[:, None, :objectives], shape[1], axis=1)
         scores[:, :, -1] = 100.0
         self._done.append(

@@ -18,7 +18,7 @@ def test_a_plainly_trained_network_and_two_classical_methods_learn_digits() -> N
     ]  # fmt: skip
     for baseline in found:
         for split in ("validation", "heldout"):
-            assert 0.85 < baseline.accuracies[split] < 1.0
+            assert 0.85 < baseline.scores[split] < 1.0
     assert found[0].flops is not None
 
 

@@ -13,7 +13,7 @@ from evolve.config import check_config, read_yaml
 from evolve.plan import make_plan
 from fitness import datasets
 from fitness.benchmark import Benchmark
-from fitness.measure import measure_classes
+from fitness.metrics import ClassAnswers
 from population.block import TensorBlock
 from population.interpret import run_block
 from tests.evolve import small
@@ -36,7 +36,7 @@ def _evolved_on(benchmark: Benchmark) -> TensorBlock:
 def _heldout_accuracy(block: TensorBlock, benchmark: Benchmark) -> float:
     inputs = {"image": torch.from_numpy(benchmark.inputs_of("heldout")["image"].copy())}
     logits = run_block(block, inputs)["logits"]
-    return float(measure_classes(logits.T[None].numpy(), benchmark.targets_of("heldout")).accuracy[0])
+    return float(ClassAnswers(logits.T[None].numpy(), benchmark.targets_of("heldout")[0]).measure("accuracy")[0])
 
 
 class Leaking(Benchmark):

@@ -240,7 +240,7 @@ def test_a_burst_lowers_the_loss_on_training_rows() -> None:
 
 def _loss(stack: Stack) -> torch.Tensor:
     inputs = torch.from_numpy(BENCHMARK.inputs_of("train")["input"][:128].copy()).T[None]
-    targets = torch.from_numpy(BENCHMARK.targets_of("train")[:128])
+    targets = torch.from_numpy(BENCHMARK.targets_of("train")[0][:128])
     logits = run_stack(stack, {"input": inputs})["logits"]
     picked = torch.log_softmax(logits, dim=1).gather(1, targets[None, None].expand(stack.num_rows, 1, -1))
     return -picked.mean(dim=(1, 2))

@@ -113,7 +113,7 @@ def test_commands_are_whole_lines_with_the_prefix_and_home_that_work_here(
     elsewhere = page.next_commands(SUMMARY, PROMOTED, CONFIG, Home(tmp_path / "my home"))
     assert all(command.endswith(" --home 'my home'") for command in elsewhere)
     text = text_of(SUMMARY, PROMOTED, tmp_path / ".evolve")
-    assert any(page.BEST_BY_OPERATOR in line for line in text.splitlines())
+    assert any(page.BEST_BY_OPERATOR.format(objective="accuracy") in line for line in text.splitlines())
 
 
 def test_without_a_head_the_commands_name_the_champion(tmp_path: Path) -> None:

@@ -65,4 +65,4 @@ def judged(stack: Stack, judge: Judge) -> Judged:
 
 def bits_of(found: Judged, row: int) -> bytes:
     """Everything that a row was given, as bytes."""
-    return b"".join(part[row].tobytes() for part in (found.scores, found.skills, found.correct))
+    return b"".join(part[row].tobytes() for part in (found.scores, found.skills, found.merits))

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fitness.benchmark import OBJECTIVES, SPLITS, Benchmark
+from fitness.benchmark import SPLITS, Benchmark
+from fitness.metrics import objective_of
+from fitness.targets import Target
 from population.errors import BenchmarkError
 
 
@@ -54,15 +56,15 @@ def test_relabelling_moves_no_row(seed: int) -> None:
     shuffled = benchmark.with_shuffled_labels(seed)
     for split in SPLITS:
         assert np.array_equal(benchmark.rows(split), shuffled.rows(split))
-    assert sorted(shuffled.targets.tolist()) == sorted(benchmark.targets.tolist())
+    assert sorted(shuffled.targets[0].values.tolist()) == sorted(benchmark.targets[0].values.tolist())
 
 
 def test_shuffled_labels_are_others_and_the_same_for_the_same_seed() -> None:
     benchmark = make()
-    first, again, other = (benchmark.with_shuffled_labels(seed).targets for seed in (1, 1, 2))
+    first, again, other = (benchmark.with_shuffled_labels(seed).targets[0].values for seed in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
-    assert not np.array_equal(first, benchmark.targets)
+    assert not np.array_equal(first, benchmark.targets[0].values)
 
 
 def test_the_order_of_rows_does_not_decide_a_rows_side() -> None:
@@ -80,7 +82,7 @@ def test_another_split_seed_gives_another_split_and_the_same_data() -> None:
 
 def test_a_digest_covers_inputs_and_targets() -> None:
     benchmark = make()
-    targets = benchmark.targets.copy()
+    targets = benchmark.targets[0].values.copy()
     targets[benchmark.rows("train")[0]] += 1
     relabelled = Benchmark.from_arrays(dict(benchmark.inputs), targets % 4)
     assert benchmark.digest("train") != relabelled.digest("train")
@@ -107,9 +109,54 @@ def test_arrays_cannot_be_changed_from_outside() -> None:
 
 
 def test_signed_values_are_larger_where_better() -> None:
-    assert OBJECTIVES["accuracy"].signed(0.9) > OBJECTIVES["accuracy"].signed(0.8)
-    assert OBJECTIVES["flops"].signed(10.0) > OBJECTIVES["flops"].signed(20.0)
-    assert OBJECTIVES["flops"].signed(OBJECTIVES["flops"].signed(7.0)) == 7.0
+    accuracy, flops = objective_of("accuracy"), objective_of("flops")
+    assert accuracy is not None
+    assert flops is not None
+    assert accuracy.signed(0.9) > accuracy.signed(0.8)
+    assert flops.signed(10.0) > flops.signed(20.0)
+    assert flops.signed(flops.signed(7.0)) == 7.0
+
+
+def test_numbers_are_measured_as_numbers() -> None:
+    rows = np.arange(200.0)[:, None]
+    benchmark = Benchmark.from_arrays({"x": rows}, 3.0 * np.arange(200.0))
+    assert [objective.name for objective in benchmark.objectives] == ["r2", "rmse", "flops", "bytes"]
+    assert benchmark.skills == ("lowest", "lower", "higher", "highest")
+    assert (benchmark.principal, benchmark.num_outputs, benchmark.targets[0].name) == ("r2", 1, "prediction")
+    train = benchmark.targets_of("train")[0]
+    assert benchmark.scales[0].deviation == pytest.approx(train.astype(np.float64).std(axis=0))
+
+
+def two_targets() -> Benchmark:
+    rows = np.random.Generator(np.random.Philox(2)).normal(size=(200, 3))
+    digit = Target("digit", "classes", np.arange(200) % 3, class_weights="balanced")
+    place = Target("place", "numbers", rows[:, :2].astype(np.float32), loss="huber", weight=0.5)
+    return Benchmark.from_arrays({"x": rows}, [digit, place])
+
+
+def test_several_targets_have_objectives_and_skills_of_their_own() -> None:
+    benchmark = two_targets()
+    names = [objective.name for objective in benchmark.objectives]
+    assert names == ["loss", "digit.accuracy", "digit.cross_entropy", "place.r2", "place.rmse", "flops", "bytes"]
+    assert benchmark.skills == ("digit.0", "digit.1", "digit.2", "place.0", "place.1")
+    assert benchmark.num_outputs == 5
+    assert benchmark.measuring(["place.mae", "flops"]).objectives[-1].name == "place.mae"
+    assert benchmark.channels_of(["place", "other", "digit"]) == ("digit", "place")
+    with pytest.raises(BenchmarkError, match="digit, place"):
+        benchmark.channels_of(["digit"])
+    found = Benchmark.from_parts(*benchmark.to_parts())
+    assert found.digest_of_data == benchmark.digest_of_data
+    assert [target.header for target in found.targets] == [target.header for target in benchmark.targets]
+
+
+def test_a_digest_covers_what_training_makes_of_a_target() -> None:
+    rows = np.random.Generator(np.random.Philox(2)).normal(size=(200, 3))
+    plain, weighted = (
+        Benchmark.from_arrays({"x": rows}, Target("logits", "classes", np.arange(200) % 3, class_weights=weights))
+        for weights in ((), "balanced")
+    )
+    assert plain.digest_of_data == Benchmark.from_arrays({"x": rows}, np.arange(200) % 3).digest_of_data
+    assert plain.digest_of_data != weighted.digest_of_data
 
 
 WRONG = {
@@ -117,7 +164,22 @@ WRONG = {
     "NaN": ({"x": np.array([[0.0], [np.nan], [1.0]])}, np.arange(3), {}, "NaN.*row 1"),
     "beyond float32": ({"x": np.array([[0.0], [1e300], [1.0]])}, np.arange(3), {}, "beyond float32"),
     "text": ({"x": np.array([["a"], ["b"]])}, np.arange(2), {}, "numbers"),
-    "targets of floats": ({"x": np.zeros((4, 1))}, np.arange(4.0), {}, "integers"),
+    "targets of text": ({"x": np.zeros((4, 1))}, np.array(list("abcd")), {}, "integers"),
+    "targets that are not finite": ({"x": np.zeros((3, 1))}, np.array([0.0, np.inf, 1.0]), {}, "infinity.*row 1"),
+    "one value": ({"x": np.arange(90.0)[:, None]}, np.ones(90), {}, "one value"),
+    "a metric of numbers": ({"x": np.zeros((4, 1))}, np.arange(4), {"objectives": ("r2",)}, "r2"),
+    "the same channel twice": (
+        {"x": np.zeros((4, 1))},
+        [Target("a", "classes", np.arange(4)), Target("a", "classes", np.arange(4))],
+        {},
+        "same",
+    ),
+    "targets of different lengths": (
+        {"x": np.zeros((4, 1))},
+        [Target("a", "classes", np.arange(4)), Target("b", "classes", np.arange(5))],
+        {},
+        "4, 5",
+    ),
     "targets below zero": ({"x": np.zeros((4, 1))}, np.arange(4) - 1, {}, "from 0"),
     "targets in two axes": ({"x": np.zeros((4, 1))}, np.zeros((4, 2), dtype=int), {}, "shape"),
     "one class": ({"x": np.arange(90.0)[:, None]}, np.zeros(90, dtype=int), {}, "one class"),
@@ -148,7 +210,7 @@ def test_training_rows_alone_are_what_operators_may_learn_from() -> None:
     whole = Benchmark.from_arrays({"x": generator.normal(size=(200, 3))}, np.arange(200) % 3)
     training = whole.training_only()
     assert training.inputs_of("train")["x"].tobytes() == whole.inputs_of("train")["x"].tobytes()
-    assert training.targets_of("train").tobytes() == whole.targets_of("train").tobytes()
+    assert training.targets_of("train")[0].tobytes() == whole.targets_of("train")[0].tobytes()
     assert training.num_rows == len(whole.rows("train"))
     assert [training.digest(split) for split in SPLITS] == [whole.digest(split) for split in SPLITS]
     for split in ("validation", "heldout"):

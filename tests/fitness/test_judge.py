@@ -49,7 +49,7 @@ def test_a_judge_in_another_process_gives_the_bits_of_the_inline_one(judge: Judg
     found = judge_stack(stack, toy_benchmark(), judge, JUDGING)
     expected = judge_stack(stack, toy_benchmark(), InlineJudge(), JUDGING)
     assert found.scores.tobytes() == expected.scores.tobytes()
-    assert found.correct.tobytes() == expected.correct.tobytes()
+    assert found.merits.tobytes() == expected.merits.tobytes()
 
 
 def test_bits_do_not_depend_on_how_full_a_tile_is(judge: Judge) -> None:
@@ -62,8 +62,8 @@ def test_bits_do_not_depend_on_how_full_a_tile_is(judge: Judge) -> None:
 
 def test_accuracy_is_the_mean_of_correct_rows(judge: Judge) -> None:
     judged = judge_stack(make_stack(toy_graph(), range(3)), toy_benchmark(), judge, JUDGING)
-    assert judged.scores[:, :, 0] == pytest.approx(judged.correct.mean(axis=2))
-    assert judged.correct.shape == (3, 1, len(toy_benchmark().rows("validation")))
+    assert judged.scores[:, :, 0] == pytest.approx(judged.merits.mean(axis=2))
+    assert judged.merits.shape == (3, 1, len(toy_benchmark().rows("validation")))
 
 
 def test_each_split_is_judged_on_its_own_rows(judge: Judge) -> None:
@@ -72,7 +72,7 @@ def test_each_split_is_judged_on_its_own_rows(judge: Judge) -> None:
     first, second, third = (judge_stack(stack, toy_benchmark(), judge, Judging(s, {"u": {}})) for s in splits)
     assert first.scores.tobytes() == third.scores.tobytes()
     assert first.scores.tobytes() != second.scores.tobytes()
-    assert second.correct.shape[2] == len(toy_benchmark().rows("heldout"))
+    assert second.merits.shape[2] == len(toy_benchmark().rows("heldout"))
 
 
 def test_nan_is_the_verdict_of_its_row_without_a_second_run(judge: Judge) -> None:
@@ -165,7 +165,7 @@ def test_no_label_and_no_secret_reaches_the_judge(monkeypatch: pytest.MonkeyPatc
     judge = SubprocessJudge(limits=LIMITS)
     benchmark = toy_benchmark()
     judge_stack(make_stack(toy_graph(), range(1)), benchmark, judge, JUDGING)
-    labels = benchmark.targets_of("validation")
+    labels = benchmark.targets_of("validation")[0]
     everything = b"".join(written)
     for dtype in (np.int64, np.int32, np.uint8, np.float32):
         assert labels[:16].astype(dtype).tobytes() not in everything
@@ -200,7 +200,7 @@ def test_an_answer_of_the_wrong_size_is_output() -> None:
     plan = KernelPlan(1, 16)
     graph = encode(stack.graph.to_value())
     key = toy_benchmark().digest("validation")
-    tile = Tile(key, graph, stack, (("u", {}),), plan, "logits", 3)
+    tile = Tile(key, graph, stack, (("u", {}),), plan, (("logits", 3),))
     answer = judge.run(tile)
     assert not isinstance(answer, Failure)
     lying = type("Lying", (Tile,), {"output_shapes": lambda self, rows: [(1, 3, rows + 1)]})
@@ -346,6 +346,8 @@ def test_outputs_do_not_depend_on_the_sample_tile() -> None:
     samples = Samples(toy_benchmark().inputs_of("validation"))
     graph = encode(stack.graph.to_value())
     plans = (KernelPlan(2, 16), KernelPlan(2, 64))
-    small, large = (forward(Tile(b"", graph, stack, (("u", {}),), plan, "logits", 3), samples)[0] for plan in plans)
+    small, large = (
+        forward(Tile(b"", graph, stack, (("u", {}),), plan, (("logits", 3),)), samples)[0] for plan in plans
+    )
     assert small.shape == large.shape
     assert np.allclose(small, large, atol=1e-5)

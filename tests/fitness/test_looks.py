@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fitness.looks import alpha_of_look, difference_lower_bound, first_head_decision, paired_decision
+from fitness.looks import (
+    alpha_of_look,
+    difference_lower_bound,
+    first_head_decision,
+    paired_decision,
+    paired_mean_decision,
+)
 
 counts = st.integers(1, 400).flatmap(
     lambda n: st.tuples(st.just(n), st.integers(0, n)).flatmap(
@@ -111,3 +117,21 @@ def test_a_first_head_needs_every_floor() -> None:
     assert "misses" in refused.reasons[0]
     assert not first_head_decision({"ultimate": 0.97}, floors).accepted
     assert not first_head_decision({"lite": math.nan, "ultimate": 0.97}, floors).accepted
+
+
+def test_the_bound_of_paired_means_is_students() -> None:
+    """By the table of Student's distribution: 2.131 is its quantile at 0.975 with 15 degrees of freedom."""
+    differences = np.linspace(-0.1, 0.3, 16, dtype=np.float64)
+    decision = paired_mean_decision(differences.astype(np.float32), np.zeros(16, dtype=np.float32), 0.025, margin=0.02)
+    error = differences.std(ddof=1) / 4.0
+    assert decision.estimate == pytest.approx(0.1, abs=1e-6)
+    assert decision.bound == pytest.approx(0.1 - 2.131 * error, abs=1e-4)
+    assert decision.accepted
+
+
+def test_numbers_that_got_worse_are_refused_and_equal_ones_accepted() -> None:
+    old = np.linspace(-1.0, 0.0, 50, dtype=np.float32)
+    assert paired_mean_decision(old, old, 0.025).accepted
+    assert not paired_mean_decision(old - np.float32(0.01), old, 0.025).accepted
+    with pytest.raises(ValueError, match="same rows"):
+        paired_mean_decision(old, old[1:], 0.025)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 
 from fitness import wire
-from fitness.benchmark import OBJECTIVES
 from fitness.evaluator import CANDIDATE, UnitResult
 from fitness.unit_codec import result_from_parts, result_to_parts, unit_from_parts, unit_to_parts
 from population.cbor import decode, encode
@@ -30,7 +29,7 @@ def test_a_unit_survives_the_wire() -> None:
 
 
 def test_a_result_survives_the_wire() -> None:
-    scores = np.full((2, 1, len(OBJECTIVES)), np.nan)
+    scores = np.full((2, 1, 4), np.nan)
     scores[0] = -0.0
     result = UnitResult(
         3, [b"d" * 32, None], ["ok", "nan"], ["", "why"], scores, scores[:, :, :3].copy(),

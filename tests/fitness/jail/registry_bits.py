@@ -36,9 +36,20 @@ def _values(graph: OpGraph, num_rows: int, num_samples: int) -> list[torch.Tenso
         channel.name: _drawn(100 + stream, (num_rows, *channel.shape, num_samples))
         for stream, channel in enumerate(graph.inputs)
     }
+    if graph.nodes[0].op == "embedding":
+        inputs = {name: _ids(value) for name, value in inputs.items()}
     found = run_stack(Stack.zeros(graph, num_rows).replace(tensors=tensors), inputs)["y"]
     leaves = [*tensors.values(), *inputs.values()]
-    return [found, *torch.autograd.grad((found * _drawn(999, tuple(found.shape))).sum(), leaves)]
+    if not found.requires_grad:  # a mask
+        return [found]
+    loss = (found * _drawn(999, tuple(found.shape))).sum()
+    gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
+    return [found, *(gradient for gradient in gradients if gradient is not None)]
+
+
+def _ids(values: torch.Tensor) -> torch.Tensor:
+    """Whole numbers from 0 to 11 instead: what an embedding takes."""
+    return values.detach().abs().mul(4).floor().clamp(max=11).requires_grad_()
 
 
 def _drawn(stream: int, shape: tuple[int, ...]) -> torch.Tensor:

@@ -1,0 +1,17 @@
+"""Named starting graphs, one file each; ``get`` finds one by name, ``resolve`` writes one out.
+
+Nouns: see `evolve.templates.registry`.
+"""
+
+from __future__ import annotations
+
+from evolve.templates import mlp as _mlp
+from evolve.templates import network as _network
+from evolve.templates import sequence as _sequence
+from evolve.templates.block import block_of
+from evolve.templates.registry import Interface, Template, get, interface_of, names, register
+from evolve.templates.resolve import is_template, resolve
+
+__all__ = ["Interface", "Template", "block_of", "get", "interface_of", "is_template", "names", "register", "resolve"]
+
+_SHIPPED = (_mlp, _network, _sequence)
