@@ -29,6 +29,7 @@ _SIGNS: Final[Mapping[Any, str]] = {
 _FUNCTIONAL: Final = (
     "linear", "gelu", "silu", "softplus", "elu", "leaky_relu", "hardtanh", "avg_pool2d", "scaled_dot_product_attention",
 )  # fmt: skip
+_TAKEN: Final = ("self", "torch", "functional", "p", "b", "nn")
 _IGNORED: Final = ("_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_constrain_range_for_size")
 _TEMPLATE: Final = '''"""{title}
 
@@ -86,6 +87,12 @@ def load(weights: str | Path | None = None) -> Block:
 '''
 
 
+def identifier(wanted: str) -> str:
+    """What a channel or value is called in Python: its name, as near as can be."""
+    base = re.sub(r"\W", "_", wanted, flags=re.ASCII) or "value"
+    return f"v{base}" if base[0].isdigit() or keyword.iskeyword(base) or base in _TAKEN else base
+
+
 def exported(module: BlockModule, inputs: Mapping[str, torch.Tensor]) -> torch.export.ExportedProgram:
     """What a block's module computes, with a free number of samples.
 
@@ -103,16 +110,14 @@ class _Writer:
 
     channels: Sequence[str]
     names: dict[str, str] = field(default_factory=dict)
-    taken: set[str] = field(default_factory=lambda: {"self", "torch", "functional", "p", "b", "nn"})
+    taken: set[str] = field(default_factory=lambda: set(_TAKEN))
     buffers: dict[str, torch.Tensor] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     first: str = ""
 
     def name(self, wanted: str) -> str:
         """A free name for a value."""
-        base = re.sub(r"\W", "_", wanted, flags=re.ASCII) or "value"
-        base = f"v{base}" if base[0].isdigit() or keyword.iskeyword(base) else base
-        name, count = base, 1
+        name, count = (base := identifier(wanted)), 1
         while name in self.taken:
             name, count = f"{base}_{count}", count + 1
         self.taken.add(name)
@@ -146,7 +151,8 @@ class _Writer:
             return
         text = self._expression(node)
         layer = re.search(r'p\("([^"]+)\.[^".]+"\)', text)
-        self.names[node.name] = self.name(layer[1] if layer else node.name)
+        called = layer[1] if layer else node.name
+        self.names[node.name] = self.name(f"layer_{called}" if called[0].isdigit() else called)
         self.lines.append(f"{self.names[node.name]} = {text}")
 
     def _expression(self, node: torch.fx.Node) -> str:
