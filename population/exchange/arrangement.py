@@ -143,6 +143,34 @@ def _turn(sizes: Sizes, wanted: torch.Tensor) -> list[Step] | None:
     shape = tuple(wanted.shape)
     if bool((wanted.reshape(-1) == torch.arange(wanted.numel())).all()):
         return _reshaped(sizes, shape)
+    fine = tuple(length for axis in range(len(shape)) for length in _runs(_along(wanted, axis)))
+    if math.prod(fine) != wanted.numel():
+        return None
+    turned = _turn_axes(sizes, wanted.reshape(fine))
+    return None if turned is None else [*turned, *_reshaped(fine, shape)]
+
+
+def _along(wanted: torch.Tensor, axis: int) -> list[int]:
+    """The positions along one axis, at the first place of all others."""
+    index = [slice(None) if place == axis else 0 for place in range(wanted.dim())]
+    return [int(position) for position in wanted[tuple(index)]]
+
+
+def _runs(line: list[int]) -> list[int]:
+    """The lengths of the axes that were joined into one, slowest first: runs of equal steps, runs of those, and so on."""
+    if len(line) == 1:
+        return []
+    step, length = line[1] - line[0], 2
+    while length < len(line) and line[length] - line[0] == length * step:
+        length += 1
+    while len(line) % length:
+        length -= 1
+    return [*_runs(line[::length]), length] if length > 1 else [len(line)]
+
+
+def _turn_axes(sizes: Sizes, wanted: torch.Tensor) -> list[Step] | None:
+    """The same, where no axis is joined of others."""
+    shape = tuple(wanted.shape)
     axes = [axis for axis, size in enumerate(shape) if size > 1]
     strides = [int(wanted.select(axis, 1).reshape(-1)[0] - wanted.reshape(-1)[0]) for axis in axes]
     lengths = [shape[axis] for axis in axes]

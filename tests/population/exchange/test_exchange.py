@@ -25,7 +25,11 @@ def largest(one, other):
     return max(float((one[name] - other[name]).detach().abs().max()) for name in one)
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.name)
+QUICK = ("mlp", "deep_mlp", "residual", "encoder", "two_in_two_out", "siamese", "gru_classifier")
+PARAMS = [pytest.param(case, marks=() if case.name in QUICK else pytest.mark.slow, id=case.name) for case in CASES]
+
+
+@pytest.fixture(scope="module", params=PARAMS)
 def pair(request):
     """A module of the zoo and its block."""
     module, example = request.param.make(torch.Generator().manual_seed(7))
