@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 from collections.abc import Iterator
 
 import pytest
@@ -37,7 +36,13 @@ class Middle(nn.Module):
         return self.head(value)
 """
 ROWS = [("rows", (3,), "float32")]
-BEGIN = "import torch, os, socket\nfrom torch import nn\nclass Net(nn.Linear):\n    def __init__(self):\n        super().__init__(3, 2)\n"
+BEGIN = """
+import os, socket, torch
+from torch import nn
+class Net(nn.Linear):
+    def __init__(self):
+        super().__init__(3, 2)
+"""
 LIMITS = Limits(cpu_s=60, wall_s=240.0, memory_bytes=2 << 30)
 
 
@@ -49,6 +54,13 @@ def importer() -> Iterator[Importer]:
     found.close()
 
 
+def saved(value: object) -> bytes:
+    """What ``torch.save`` writes of a value, whatever it is."""
+    memory = io.BytesIO()
+    torch.save(value, memory)
+    return memory.getvalue()
+
+
 def source(text: str, **others) -> Source:
     return Source([("net.py", text.encode())], inputs=others.pop("inputs", [("input", (3,), "float32")]), **others)
 
@@ -57,11 +69,9 @@ def test_a_module_with_weights_comes_back_as_a_block_that_computes_what_it_does(
     generator = torch.Generator().manual_seed(1)
     shapes = {"first.weight": (8, 3), "first.bias": (8,), "middle.head.weight": (2, 8), "middle.head.bias": (2,)}
     state = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
-    saved = io.BytesIO()
-    torch.save(state, saved)
     files = [("net.py", PLAIN), ("parts.py", PARTS)]
     blocks = []
-    for weights in (("w.safetensors", safetensors.torch.save(state)), ("w.pt", saved.getvalue())):
+    for weights in (("w.safetensors", safetensors.torch.save(state)), ("w.pt", saved(state))):
         found = importer.run(Source(files, "Net", weights, ROWS, ["logits"]))
         assert (found.module, found.num_inputs, found.parameters) == ("Net", 1000, 50)
         assert found.largest_difference < 1e-5
@@ -108,7 +118,7 @@ def test_the_code_reaches_no_file_no_network_and_no_secret(importer: Importer) -
         (BEGIN, {"inputs": []}, r"--input image=1,8,8, or give the file a function example\(\)"),
         ("import nowhere_to_be_found", {}, "no files; name your own files too"),
         (BEGIN, {"weights": ("w.safetensors", safetensors.torch.save({"x": torch.zeros(1)}))}, "Missing key"),
-        (BEGIN, {"weights": ("w.pt", pickle.dumps({"f": print}))}, "holds more than tensors"),
+        (BEGIN, {"weights": ("w.pt", saved({"f": print}))}, "holds more than tensors"),
         (
             BEGIN + "    def forward(self, input):\n        return torch.erfinv(input).exp()",
             {},
