@@ -18,6 +18,7 @@ import yaml
 from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from evolve.data_config import DataConfig
 from population.cbor import encode
 from population.errors import ConfigError
 
@@ -35,7 +36,7 @@ class _Model(BaseModel):
 class BenchmarkConfig(_Model):
     """Which data, and how its rows are split. shares: of train, validation and held-out rows."""
 
-    dataset: str
+    dataset: str | None = None
     split_seed: int = Field(default=0, ge=0, lt=2**63)
     shares: tuple[float, float, float] = (0.6, 0.2, 0.2)
     shuffled_labels: bool = Field(default=False, description="train and judge on permuted labels: a check for leaks")
@@ -184,7 +185,8 @@ class CampaignConfig(_Model):
 
     name: str = Field(default="campaign", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     seed: int = Field(default=0, ge=0, lt=2**63)
-    benchmark: BenchmarkConfig
+    benchmark: BenchmarkConfig = BenchmarkConfig()
+    data: DataConfig | None = None
     graph: Mapping[str, Any]
     widths: Mapping[str, tuple[int, ...]] = Field(default={}, description="first widths to draw from, by symbol")
     objectives: tuple[str, ...] = Field(default=("accuracy",), min_length=1)
@@ -203,10 +205,24 @@ class CampaignConfig(_Model):
     run: RunConfig = RunConfig()
     tune: TuneConfig | None = Field(default=None, exclude=True)
 
+    @model_validator(mode="after")
+    def _has_data(self) -> CampaignConfig:
+        if (self.benchmark.dataset is None) == (self.data is None):
+            if self.data is None:
+                raise ValueError(
+                    "key 'benchmark.dataset' is missing (a known benchmark), or data.path (a file of your own)"
+                )
+            raise ValueError("benchmark.dataset and data.path exclude each other: leave one of them out")
+        return self
+
     @property
     def hashed(self) -> dict[str, Any]:
         """The part of the config that decides what happens, as plain values."""
         values = self.model_dump(mode="json")
+        if self.data is None:
+            del values["data"]  # keys of configs without it are what they always were
+        else:
+            del values["data"]["path"]
         return {name: value for name, value in values.items() if name not in OUTSIDE_KEY}
 
     @property
@@ -339,8 +355,10 @@ def _explain(error: ValidationError) -> str:
         return f"unknown key {'.'.join(place)!r}.{hint}"
     if first["type"] == "missing":
         return f"key {'.'.join(place)!r} is missing."
+    if not place:
+        return str(first["msg"]).removeprefix("Value error, ") + "."
     got = json.dumps(first.get("input"), default=str)[:80]
-    return f"{'.'.join(place) or 'config'}: {first['msg']} (got {got})."
+    return f"{'.'.join(place)}: {first['msg']} (got {got})."
 
 
 def _fields_at(place: Sequence[str]) -> list[str]:

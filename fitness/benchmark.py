@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,12 @@ from fitness.metrics import ALWAYS, COSTS, LOSS, METRICS, Objective, objective_o
 from fitness.targets import DEFAULT_CHANNELS, Scale, Target
 from population.errors import BenchmarkError
 
+if TYPE_CHECKING:
+    from fitness.tables import Preparation
+
 SPLITS = ("train", "validation", "heldout")
 DEFAULT_SHARES = (0.6, 0.2, 0.2)
+KEY_BYTES = 32
 
 Array = npt.NDArray[Any]
 #: What ``Benchmark.from_arrays`` takes for right answers.
@@ -43,6 +47,9 @@ class Benchmark:
         targets: what output channels should have said. A graph without the channel of a single target answers by its first.
         shares: expected parts of train, validation and held-out rows; they sum to 1.
         whole: where only the training rows are here, the splits' digests of the benchmark that they come from.
+        keys: bytes ``[R, 32]`` that rows are split by in the place of their inputs: a table's rows are known by their raw
+            cells, since what becomes of these is fitted on training rows. None: by their inputs.
+        preparation: how the inputs were made of a table's raw rows; it stays where the benchmark was made.
     """
 
     name: str
@@ -52,6 +59,8 @@ class Benchmark:
     split_seed: int = 0
     shares: tuple[float, float, float] = DEFAULT_SHARES
     whole: Mapping[str, bytes] | None = None
+    keys: npt.NDArray[np.uint8] | None = None
+    preparation: Preparation | None = None
 
     def __post_init__(self) -> None:
         if min(self.shares) <= 0 or not math.isclose(sum(self.shares), 1.0, abs_tol=1e-9):
@@ -73,6 +82,9 @@ class Benchmark:
         split_seed: int = 0,
         shares: tuple[float, float, float] = DEFAULT_SHARES,
         skills: Sequence[str] | None = None,
+        gaps: Sequence[str] = (),
+        keys: npt.NDArray[np.uint8] | None = None,
+        preparation: Preparation | None = None,
     ) -> Benchmark:
         """Returns a benchmark over copies of these arrays.
 
@@ -82,6 +94,8 @@ class Benchmark:
                 (the channel "prediction"), a ``Target``, or several, one an output channel.
             objectives: what is measured; by default the usual metrics of the targets, FLOPs and bytes.
             skills: names of the classes; their numbers by default.
+            gaps: channels in which NaN stands for a missing number.
+            keys, preparation: as the attributes.
 
         Raises:
             BenchmarkError: rows, shapes, values, objectives, shares or classes do not fit together.
@@ -93,11 +107,31 @@ class Benchmark:
         channels = inputs if isinstance(inputs, Mapping) else {"input": inputs}
         wanted = _targets_of(targets, skills)
         num_rows = len(wanted[0])
-        data = {str(key): _checked_input(str(key), np.asarray(channels[key]), num_rows) for key in sorted(channels)}
+        data = {
+            str(key): _checked_input(str(key), np.asarray(channels[key]), num_rows, key in gaps)
+            for key in sorted(channels)
+        }
         if len(shares) != 3:
             raise BenchmarkError(f"shares must be three positive numbers that sum to 1, got {shares}")
         named = _named_objectives(objectives if objectives is not None else default_objectives(wanted), wanted)
-        return Benchmark(name, MappingProxyType(data), wanted, named, split_seed, shares)
+        return Benchmark(
+            name, MappingProxyType(data), wanted, named, split_seed, shares, keys=keys, preparation=preparation
+        )
+
+    @staticmethod
+    def from_table(table: Any, target: str, **settings: Any) -> Benchmark:
+        """Returns a benchmark over the rows of a table, its preprocessing fitted on the training rows.
+
+        Args:
+            table: the path of a CSV or Parquet file, or columns by name (a mapping, a pandas or an Arrow table).
+            target: the column to tell. settings: see ``fitness.tables.TableSettings``.
+
+        Raises:
+            InputError: the file cannot be read, or the table cannot be learned from; the message says what to do.
+        """
+        from fitness.tables import TableSettings, prepare_table, table_of
+
+        return prepare_table(table_of(table), TableSettings(target=target, **settings))
 
     @property
     def num_rows(self) -> int:
@@ -172,7 +206,8 @@ class Benchmark:
         rows = self.rows("train")
         inputs = {key: _frozen(array[rows]) for key, array in self.inputs.items()}
         targets = tuple(target.take(rows) for target in self.targets)
-        return replace(self, inputs=MappingProxyType(inputs), targets=targets, whole=dict(self._split_digests))
+        whole = dict(self._split_digests)
+        return replace(self, inputs=MappingProxyType(inputs), targets=targets, whole=whole, keys=None, preparation=None)
 
     def with_shuffled_labels(self, seed: int) -> Benchmark:
         """Returns the same rows in the same splits with the targets dealt anew: what learns from it is a leak."""
@@ -208,6 +243,7 @@ class Benchmark:
             "split_seed": self.split_seed,
             "shares": list(self.shares),
             "whole": None if self.whole is None else dict(self.whole),
+            "keys": None if self.keys is None else self.keys.tobytes(),
         }
         return value, [
             array.tobytes() for array in (*self.inputs.values(), *(target.values for target in self.targets))
@@ -233,16 +269,14 @@ class Benchmark:
             split_seed=value["split_seed"],
             shares=(first, second, third),
             whole=value["whole"],
+            keys=None if value["keys"] is None else np.frombuffer(value["keys"], dtype=np.uint8).reshape(-1, KEY_BYTES),
         )
 
     @functools.cached_property
     def _split_rows(self) -> Mapping[str, npt.NDArray[np.int64]]:
         if self.whole is not None:
             return {"train": np.arange(self.num_rows, dtype=np.int64)}
-        places = self._places()
-        train, validation, _ = self.shares
-        number = (places >= train).astype(np.int64) + (places >= train + validation)
-        return {split: np.flatnonzero(number == position).astype(np.int64) for position, split in enumerate(SPLITS)}
+        return split_of_rows(self._row_texts(), self.split_seed, self.shares)
 
     @functools.cached_property
     def _split_digests(self) -> Mapping[str, bytes]:
@@ -253,19 +287,29 @@ class Benchmark:
             for split in SPLITS
         }
 
-    def _places(self) -> npt.NDArray[np.float64]:
-        """Returns where each row falls in [0, 1), by its inputs' bytes and the split seed alone."""
-        prefix = self.split_seed.to_bytes(8, "little", signed=True)
+    def _row_texts(self) -> Iterator[bytes]:
+        """Yields what each row is known by: its key, or its inputs' names and bytes."""
+        if self.keys is not None:
+            yield from (key.tobytes() for key in self.keys)
+            return
         channels = [(key.encode() + b"\0", self.inputs[key]) for key in sorted(self.inputs)]
-        places = np.empty(self.num_rows, dtype=np.float64)
         for row in range(self.num_rows):
-            text = prefix + b"".join(key + array[row].tobytes() for key, array in channels)
-            word = blake3(text, derive_key_context="evolve 2026 split of a row").digest(8)
-            places[row] = (int.from_bytes(word, "little") >> 11) * 2.0**-53
-        return places
+            yield b"".join(key + array[row].tobytes() for key, array in channels)
 
     def _refuse(self, split: str) -> bytes:
         raise BenchmarkError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+
+
+def split_of_rows(
+    rows: Iterable[bytes], split_seed: int, shares: tuple[float, float, float]
+) -> Mapping[str, npt.NDArray[np.int64]]:
+    """Returns the ascending row numbers of each split: a row's follows from what it is known by and the seed alone."""
+    prefix = split_seed.to_bytes(8, "little", signed=True)
+    words = (blake3(prefix + row, derive_key_context="evolve 2026 split of a row").digest(8) for row in rows)
+    places = np.array([(int.from_bytes(word, "little") >> 11) * 2.0**-53 for word in words], dtype=np.float64)
+    train, validation, _ = shares
+    number = (places >= train).astype(np.int64) + (places >= train + validation)
+    return {split: np.flatnonzero(number == position).astype(np.int64) for position, split in enumerate(SPLITS)}
 
 
 def default_objectives(targets: Sequence[Target]) -> list[str]:
@@ -318,7 +362,7 @@ def _targets_of(given: Answers, skills: Sequence[str] | None) -> tuple[Target, .
     return found
 
 
-def _checked_input(channel: str, array: Array, num_rows: int) -> Array:
+def _checked_input(channel: str, array: Array, num_rows: int, may_miss: bool = False) -> Array:
     if array.ndim < 1 or array.shape[0] != num_rows:
         raise BenchmarkError(f"channel {channel!r} has shape {array.shape}, but targets have {num_rows} rows")
     if array.dtype.kind not in "fiu" or 0 in array.shape:
@@ -327,12 +371,16 @@ def _checked_input(channel: str, array: Array, num_rows: int) -> Array:
         return _frozen(array.astype("<i8"))
     with np.errstate(over="ignore"):
         floats = array.astype("<f4")
-    bad = np.flatnonzero(~np.isfinite(floats).reshape(num_rows, -1).all(axis=1))
+    good = np.isfinite(floats) | (np.isnan(array) if may_miss else False)
+    bad = np.flatnonzero(~good.reshape(num_rows, -1).all(axis=1))
     if len(bad):
         raise BenchmarkError(
             f"channel {channel!r} holds NaN, infinity or a number beyond float32 in {len(bad)} rows (first: row {bad[0]}); "
-            "fill or drop them"
+            "fill or drop them, or name the channel in gaps if NaN stands for a missing number"
         )
+    floats = (
+        np.where(np.isnan(floats), np.float32(np.nan), floats) if may_miss else floats
+    )  # one NaN has one bit pattern
     return _frozen(floats + np.float32(0.0))  # -0.0 becomes 0.0, so that equal rows have equal bytes
 
 

@@ -103,6 +103,30 @@ def number(default: float | None = None) -> AttributeKind:
     return AttributeKind(read, default)
 
 
+def numbers() -> AttributeKind:
+    """A list of finite real numbers, at least one; must be given."""
+    one = number()
+
+    def read(value: object) -> Attribute:
+        if not isinstance(value, list | tuple) or not value:
+            raise InvalidGraph(f"expected a list of numbers, got {value!r}"[:200])
+        return tuple(one.read(item) for item in value)
+
+    return AttributeKind(read, is_required=True)
+
+
+def places() -> AttributeKind:
+    """A list of whole numbers from 0, at least one; must be given."""
+    one = size(0, least=0)
+
+    def read(value: object) -> Attribute:
+        if not isinstance(value, list | tuple) or not value:
+            raise InvalidGraph(f"expected a list of whole numbers, got {value!r}"[:200])
+        return tuple(one.read(item) for item in value)
+
+    return AttributeKind(read, is_required=True)
+
+
 def positive(default: float) -> AttributeKind:
     """A finite number above 0."""
     any_number = number()

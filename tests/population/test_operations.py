@@ -21,9 +21,10 @@ from tests.population.strategies import node, random_inputs, random_stack
 
 EXPECTED = (
     "add", "avg_pool1d", "avg_pool2d", "concatenate", "conv1d", "conv2d", "elu", "embedding", "flatten", "gelu",
-    "gru", "hardtanh", "layer_norm", "leaky_relu", "linear", "log_softmax", "masked_mean", "max_pool1d",
-    "max_pool2d", "multi_head_attention", "multiply", "narrow", "not_equal", "permute", "positional_embedding",
-    "positional_encoding", "relu", "reshape", "sequence_mask", "sigmoid", "silu", "softmax", "softplus", "tanh",
+    "gru", "hardtanh", "impute", "isnan", "layer_norm", "leaky_relu", "linear", "log_softmax", "masked_mean",
+    "max_pool1d", "max_pool2d", "multi_head_attention", "multiply", "narrow", "not_equal", "one_hot", "permute",
+    "positional_embedding", "positional_encoding", "relu", "reshape", "sequence_mask", "sigmoid", "silu", "softmax",
+    "softplus", "standardize", "tanh",
 )  # fmt: skip
 
 
@@ -144,6 +145,9 @@ WINDOWED = [
     ("permute", (4, 3, 2), {"order": [2, 0, 1]}),
     ("narrow", (4, 3), {"length": 1, "start": 2}),
     ("narrow", (4, 3), {"axis": 1, "length": 2}),
+    ("impute", (3,), {"value": [1.0, 2.0, 3.0]}),
+    ("standardize", (3, 2), {"mean": [0, 1, -1.5], "deviation": [1, 0.5, 2]}),
+    ("standardize", (3,), {"mean": [0, 1, -1.5], "deviation": [1, 0.5, 2], "limit": 2.5}),
 ]
 
 
