@@ -15,7 +15,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from evolve.exchange.plain_files import block_bytes, block_of, run_source
+from evolve.exchange.plain_files import block_bytes, block_of, decoder_facts, run_source
 from fitness.forward import single_threaded
 from population.block import TensorBlock
 from population.errors import ExportDiffers, InputError
@@ -61,7 +61,7 @@ def export_block(block: TensorBlock, kind: str, name: str, tier: str | None = No
     """
     if kind not in FORMATS:
         raise InputError(f"--format {kind!r}: choose from {', '.join(FORMATS)}")
-    chosen = block if tier is None else TensorBlock(block.graph_of(tier), block.tensors_of(tier))
+    chosen = block if tier is None else TensorBlock(block.graph_of(tier), block.tensors_of(tier), decoder=block.decoder)
     inputs = seeded_inputs(chosen.graph)
     with torch.no_grad(), single_threaded():
         wanted = run_block(chosen, inputs)
@@ -92,7 +92,8 @@ def _onnx(
     from evolve.exchange.onnx_files import onnx_of, run_onnx
 
     program = exported(_module(block), inputs)
-    data = onnx_of(program, sorted(inputs), list(wanted), {"title": title, "block": block.id})
+    facts = {"title": title, "block": block.id, **decoder_facts(block)}
+    data = onnx_of(program, sorted(inputs), list(wanted), facts)
 
     def run(given: Tensors) -> dict[str, torch.Tensor]:
         found = run_onnx(data, {channel: value.numpy() for channel, value in given.items()})
@@ -106,7 +107,7 @@ def _torch(
 ) -> tuple[dict[str, bytes], float]:
     program = exported(_module(block), inputs)
     text, tensors = source_of(program, sorted(inputs), list(wanted), name, title)
-    weights = bytes(safetensors.torch.save({key: value.contiguous().clone() for key, value in tensors.items()}))
+    weights = bytes(safetensors.torch.save({key: value.contiguous().clone() for key, value in tensors.items()}, decoder_facts(block)))
     files = {f"{name}.py": text.encode(), f"{name}.safetensors": weights}
     with tempfile.TemporaryDirectory(prefix="evolve-export-") as folder:
         for file, content in files.items():

@@ -19,6 +19,7 @@ import safetensors.torch
 import torch
 
 from population.block import TensorBlock
+from population.decoder import Decoder
 from population.errors import FormatError, InputError
 from population.gates import ExitGate
 from population.graph import OpGraph
@@ -90,9 +91,15 @@ def block_bytes(block: TensorBlock) -> bytes:
         "graph": json.dumps(block.graph.to_value()),
         "tiers": json.dumps(block.tiers),
         "gates": json.dumps([gate.to_value() for gate in block.gates]),
+        **decoder_facts(block),
     }
     tensors = {name: tensor.contiguous().clone() for name, tensor in block.tensors.items()}
     return bytes(safetensors.torch.save(tensors, metadata=facts))
+
+
+def decoder_facts(block: TensorBlock) -> dict[str, str]:
+    """How a table's raw rows become a block's channels, as metadata of a file; nothing where it has no decoder."""
+    return {} if block.decoder is None else {"decoder": json.dumps(block.decoder.to_value())}
 
 
 def block_of(data: bytes) -> TensorBlock:
@@ -112,7 +119,9 @@ def block_of(data: bytes) -> TensorBlock:
     try:
         graph = OpGraph.from_value(json.loads(facts["graph"]))
         tiers, gates = json.loads(facts["tiers"]), json.loads(facts["gates"])
-        block = TensorBlock(graph, tensors, tiers, tuple(ExitGate.from_value(gate) for gate in gates))
+        gates = tuple(ExitGate.from_value(gate) for gate in gates)
+        decoder = Decoder.from_value(json.loads(facts["decoder"])) if "decoder" in facts else None
+        block = TensorBlock(graph, tensors, tiers, gates, decoder)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise FormatError(f"its graph, tiers or gates are not in order: {str(error)[:300]}") from error
     if block.id != facts.get("block"):

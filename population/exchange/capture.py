@@ -77,9 +77,9 @@ def capture(module: torch.nn.Module, example: Example) -> Captured:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about attributes that a module sets while it is traced
-            program = torch.export.export(prepared, args, kwargs, dynamic_shapes=shapes, strict=False)
             with torch.no_grad():
                 answers = tree_flatten(prepared(*args, **kwargs))[0]
+            program = torch.export.export(prepared, args, kwargs, dynamic_shapes=shapes, strict=False)
     except (RuntimeError, TypeError, ValueError, AssertionError, AttributeError, LookupError) as error:
         raise InputError(
             f"torch.export cannot capture {type(module).__name__}: {_first_lines(error)}; its forward must be free of "

@@ -7,6 +7,7 @@ Nouns: *path* (where a parameter stands in a module: parts joined by dots).
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
@@ -98,7 +99,8 @@ def parameter_paths(names: Iterable[str]) -> dict[str, str]:
 
 def _part(text: str) -> str:
     part = _NOT_OF_PATHS.sub("_", text) or "_"
-    return f"{part}_" if hasattr(nn.Module, part) or part == "training" or part.startswith("_") else part
+    is_taken = hasattr(nn.Module, part) or part in ("training", *keyword.kwlist) or part.startswith("_")
+    return f"{part}_" if is_taken else part
 
 
 def _is_free(parts: list[str], parameters: set[str], modules: set[str]) -> bool:

@@ -20,6 +20,8 @@ from population.randomness import integers, normals
 
 #: So many inputs decide whether two models are the same.
 NUM_INPUTS: Final = 1000
+#: Which attribute says how many ids there are.
+_COUNTS: Final = {"embedding": "num_embeddings", "one_hot": "sizes"}
 #: Whole numbers stay below this where nothing says how many there are.
 _FEW: Final = 10
 
@@ -46,7 +48,7 @@ def seeded_inputs(graph: OpGraph, num_samples: int = NUM_INPUTS, seed: int = 0) 
 def _bounds(graph: OpGraph, channel: Channel) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
     """Below which numbers an integer channel stays, one for each column or for all."""
     readers = [node for node in graph.schedule if node.inputs[0] == channel.name]
-    tables = [full_attributes(node)["num_embeddings"] for node in readers if node.op == "embedding"]
+    tables = [full_attributes(node)[_COUNTS[node.op]] for node in readers if node.op in _COUNTS]
     lengths = [int(full_attributes(node)["size"]) + 1 for node in readers if node.op == "sequence_mask"]  # type: ignore[arg-type]
     least = min([2 if channel.dtype == "bool" else _FEW, *lengths])
     bounds = [np.array(table, dtype=np.int64) for table in tables] or [np.array(least, dtype=np.int64)]
