@@ -19,10 +19,13 @@ from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from evolve.data_config import DataConfig
+from evolve.model_config import ModelConfig
 from population.cbor import encode
 from population.errors import ConfigError
 
 MAX_BYTES = 1 << 20
+#: Sections that a text stands for on the command line: ``model=FILE``.
+SHORT = {"model": "path"}
 #: Keys that say where and how fast, never what: they lie outside the campaign key.
 OUTSIDE_KEY = ("name", "run", "promote")
 #: What the YAML library raises for text that is none, dates and numbers that cannot be, or nesting without end.
@@ -187,6 +190,7 @@ class CampaignConfig(_Model):
     seed: int = Field(default=0, ge=0, lt=2**63)
     benchmark: BenchmarkConfig = BenchmarkConfig()
     data: DataConfig | None = None
+    model: ModelConfig | None = None
     graph: Mapping[str, Any]
     widths: Mapping[str, tuple[int, ...]] = Field(default={}, description="first widths to draw from, by symbol")
     objectives: tuple[str, ...] = Field(default=("accuracy",), min_length=1)
@@ -204,6 +208,15 @@ class CampaignConfig(_Model):
     plugins: tuple[str, ...] = ()
     run: RunConfig = RunConfig()
     tune: TuneConfig | None = Field(default=None, exclude=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _begins_with_a_model(cls, values: Any) -> Any:
+        """``model: FILE`` means its path; a model brings its own graph."""
+        if not isinstance(values, Mapping) or values.get("model") is None:
+            return values
+        model = values["model"]
+        return {"graph": {}, **values, "model": {"path": model} if isinstance(model, str) else model}
 
     @model_validator(mode="after")
     def _has_data(self) -> CampaignConfig:
@@ -223,6 +236,10 @@ class CampaignConfig(_Model):
             del values["data"]  # keys of configs without it are what they always were
         else:
             del values["data"]["path"], values["data"]["target_path"]
+        if self.model is None:
+            del values["model"]
+        else:
+            values["model"] = {"block": self.model.block}
         return {name: value for name, value in values.items() if name not in OUTSIDE_KEY}
 
     @property
@@ -339,6 +356,8 @@ def _set(values: dict[str, Any], text: str, what: str) -> None:
         value = _load(raw)
     except _UNREADABLE as error:
         raise ConfigError(f"{what} {text[:80]!r}: the value is not readable as YAML") from error
+    if key in SHORT and isinstance(value, str):
+        key = f"{key}.{SHORT[key]}"
     try:
         set_key(values, key, value)
     except ConfigError as error:
