@@ -22,6 +22,7 @@ from evolve.config import CampaignConfig
 from evolve.operators.distil import DistilSettings
 from evolve.operators.registry import Operator, check_settings
 from evolve.origin import Origin
+from evolve.plugins import modules_of
 from evolve.recipe import canonical_settings, individual_id
 from evolve.strategies import Problem, Strategy
 from fitness import datasets
@@ -51,6 +52,7 @@ class Plan:
         benchmark_name: as lineage rows name it: the data's name, split seed and digest.
         columns: positions of the config's objectives among the benchmark's.
         origin: where a forked campaign comes from.
+        plugins: modules of other packages that its candidates need.
         fractions: part of each symbol's width by tier; empty without tiers.
     """
 
@@ -69,6 +71,7 @@ class Plan:
     fractions: Mapping[str, float]
     gates: tuple[ExitGate, ...]
     origin: Origin | None = None
+    plugins: tuple[str, ...] = ()
 
     def individual(self, event: int) -> str:
         """Returns the id of a birth of this campaign, or of a founder, which a negative event number names."""
@@ -136,6 +139,7 @@ def make_plan(config: CampaignConfig, benchmark: Benchmark | None = None, sandbo
         columns=_columns(config, data),
         fractions=_fractions(config),
         gates=tuple(ExitGate.from_value(gate) for gate in config.gates),
+        plugins=modules_of(config, graph),
     )
     _check_tiers(plan)
     check_gates(plan.gates, [name for name, _ in graph.outputs], list(plan.fractions))
