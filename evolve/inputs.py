@@ -8,19 +8,18 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable, Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fitness.arrays import read_npy, read_npz
 from population.errors import InputError, NotFound, StorageError
 from population.files import LocalFiles
 
 MAX_FILE_BYTES = 1 << 30
 MAX_JSON_BYTES = 1 << 26
-MAX_CHANNELS = 1024
 
 Array = npt.NDArray[Any]
 Reader = Callable[[bytes], Array | Mapping[str, Array]]
@@ -32,7 +31,7 @@ def read_inputs(path: Path) -> Array | Mapping[str, Array]:
     Raises:
         NotFound: there is no such file. InputError: it is not in its format, or too large; StorageError: no permission.
     """
-    readers: Mapping[str, Reader] = {".npz": _read_npz, ".npy": _read_npy, ".csv": _read_csv, ".json": _read_json}
+    readers: Mapping[str, Reader] = {".npz": read_npz, ".npy": read_npy, ".csv": _read_csv, ".json": _read_json}
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise InputError(f"--input {path}: the name must end in {', '.join(readers)}")
@@ -66,24 +65,6 @@ def _read(path: Path, most: int) -> bytes:
         raise NotFound(f"--input {path}: there is no such file") from None
     except PermissionError as error:
         raise StorageError(f"--input {path}: no permission") from error
-
-
-def _read_npz(data: bytes) -> dict[str, Array]:
-    with zipfile.ZipFile(BytesIO(data)) as archive:
-        entries = archive.infolist()
-        if len(entries) > MAX_CHANNELS or sum(entry.file_size for entry in entries) > MAX_FILE_BYTES:
-            raise InputError(f"holds more than {MAX_CHANNELS} arrays or {MAX_FILE_BYTES:,} bytes; split it")
-        found = {entry.filename.removesuffix(".npy"): _read_npy(archive.read(entry)) for entry in entries}
-    if not found:
-        raise InputError("holds no arrays")
-    return found
-
-
-def _read_npy(data: bytes) -> Array:
-    array: Array = np.load(BytesIO(data), allow_pickle=False)
-    if not isinstance(array, np.ndarray):
-        raise InputError("expected one array; name a file with several of them .npz")
-    return array
 
 
 def _read_csv(data: bytes) -> Array:

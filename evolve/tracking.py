@@ -34,6 +34,8 @@ EXPERIMENT = "evolve"
 ALIAS = "production"
 #: The tag that MLflow nests runs by.
 PARENT_TAG = "mlflow.parentRunId"
+#: Without it the UI opens on its pages for language models, where runs are called evaluations.
+KIND_TAG = "mlflow.experimentKind"
 #: Runs of one campaign that agree in these tags are the same run, gone on with; the later ones count below a study.
 SAME = ("evolve.campaign_key", "evolve.study", "evolve.trial")
 #: Beside an export, which sequence number each head had when it was last moved to this block: ``{"digits": 3}``.
@@ -145,7 +147,11 @@ class _Server:
         if not self.experiment:
             known = self.client.get_experiment_by_name(self._project)
             place = None if self.uri.startswith("http") else self.artifacts.absolute().as_uri()
-            self.experiment = known.experiment_id if known else self.client.create_experiment(self._project, place)
+            self.experiment = (
+                known.experiment_id
+                if known
+                else self.client.create_experiment(self._project, place, tags={KIND_TAG: "custom_model_development"})
+            )
 
 
 class _Session:
