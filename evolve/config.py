@@ -18,6 +18,7 @@ import yaml
 from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from evolve.fitness_config import FitnessConfig, find_beside, with_fitness_defaults
 from population.cbor import encode
 from population.errors import ConfigError
 
@@ -185,6 +186,7 @@ class CampaignConfig(_Model):
     name: str = Field(default="campaign", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     seed: int = Field(default=0, ge=0, lt=2**63)
     benchmark: BenchmarkConfig
+    fitness: FitnessConfig | None = None
     graph: Mapping[str, Any]
     widths: Mapping[str, tuple[int, ...]] = Field(default={}, description="first widths to draw from, by symbol")
     objectives: tuple[str, ...] = Field(default=("accuracy",), min_length=1)
@@ -203,10 +205,19 @@ class CampaignConfig(_Model):
     run: RunConfig = RunConfig()
     tune: TuneConfig | None = Field(default=None, exclude=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _follows_from_fitness(cls, values: Any) -> Any:
+        return with_fitness_defaults(values) if isinstance(values, Mapping) else values
+
     @property
     def hashed(self) -> dict[str, Any]:
         """The part of the config that decides what happens, as plain values."""
         values = self.model_dump(mode="json")
+        if self.fitness is None:
+            del values["fitness"]  # keys of configs without it are what they always were
+        else:
+            del values["fitness"]["file"]
         return {name: value for name, value in values.items() if name not in OUTSIDE_KEY}
 
     @property
@@ -229,6 +240,7 @@ def read_config(path: Path | str, overrides: Sequence[str] = ()) -> dict[str, An
     """Returns the plain values of a YAML file with ``key.path=value`` overrides, not checked yet. Raises ConfigError."""
     values = read_yaml(Path(path))
     set_keys(values, overrides)
+    find_beside(values.get("fitness"), Path(path))
     return values
 
 

@@ -19,6 +19,7 @@ from blake3 import blake3
 
 from evolve import operators, strategies, templates
 from evolve.config import CampaignConfig
+from evolve.fitness_file import check_without_data, scored, with_source
 from evolve.operators.distil import DistilSettings
 from evolve.operators.registry import Operator, check_settings
 from evolve.origin import Origin
@@ -73,6 +74,12 @@ class Plan:
     origin: Origin | None = None
     plugins: tuple[str, ...] = ()
 
+    @property
+    def foreign_code(self) -> tuple[str, ...]:
+        """What of the campaign's code is not ours: modules of plugins, the file of a fitness function."""
+        section = self.config.fitness
+        return (*self.plugins, *((section.file or section.function,) if section is not None else ()))
+
     def individual(self, event: int) -> str:
         """Returns the id of a birth of this campaign, or of a founder, which a negative event number names."""
         if event < 0 and self.origin is not None:
@@ -100,7 +107,7 @@ def benchmark_of(config: CampaignConfig) -> Benchmark:
     """Returns the benchmark that a config names. Raises ConfigError for an unknown one."""
     section = config.benchmark
     found = datasets.load(section.dataset, split_seed=section.split_seed)
-    found = _measuring(replace(found, shares=section.shares), config)
+    found = _measuring(scored(replace(found, shares=section.shares), with_source(config)), config)
     return found.with_shuffled_labels(config.seed) if section.shuffled_labels else found
 
 
@@ -116,10 +123,14 @@ def make_plan(config: CampaignConfig, benchmark: Benchmark | None = None, sandbo
     """Returns the plan of a config. Raises ConfigError or InvalidGraph that names what does not fit and the remedy."""
     for module in config.plugins:
         _import_plugin(module)
-    data = benchmark if benchmark is not None else benchmark_of(config)
+    config = with_source(config)
+    data = benchmark_of(config) if benchmark is None else _measuring(scored(benchmark, config), config)
     config = with_whole_graph(config, data)
     graph = OpGraph.from_value(config.graph)
-    _check_channels(graph, data)
+    if data.scoring is not None and data.scoring.takes == "stack":
+        check_without_data(config)
+    else:
+        _check_channels(graph, data)
     search = _known(strategies.get, config.strategy.kind, "strategy.kind")
     problem = _problem(config, graph, data, search.options)
     kernel = DEFAULT_PLANS.plan_for(graph)

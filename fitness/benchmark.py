@@ -20,6 +20,7 @@ import numpy.typing as npt
 from blake3 import blake3
 
 from fitness.metrics import ALWAYS, COSTS, LOSS, METRICS, Objective, objective_of
+from fitness.scoring import Scoring
 from fitness.targets import DEFAULT_CHANNELS, Scale, Target
 from population.errors import BenchmarkError
 
@@ -43,6 +44,7 @@ class Benchmark:
         targets: what output channels should have said. A graph without the channel of a single target answers by its first.
         shares: expected parts of train, validation and held-out rows; they sum to 1.
         whole: where only the training rows are here, the splits' digests of the benchmark that they come from.
+        scoring: a user's function that measures objectives too, in a jail of its own.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Benchmark:
     split_seed: int = 0
     shares: tuple[float, float, float] = DEFAULT_SHARES
     whole: Mapping[str, bytes] | None = None
+    scoring: Scoring | None = None
 
     def __post_init__(self) -> None:
         if min(self.shares) <= 0 or not math.isclose(sum(self.shares), 1.0, abs_tol=1e-9):
@@ -118,7 +121,12 @@ class Benchmark:
 
     @property
     def principal(self) -> str:
-        """The metric that floors and paired tests are about: accuracy or R2 of the first target."""
+        """The metric that floors and paired tests are about: accuracy or R2 of the first target.
+
+        Without data the first number of the user's function stands there, which no test is about.
+        """
+        if self.scoring is not None and self.scoring.takes == "stack":
+            return self.scoring.names[0]
         first = self.targets[0]
         return _prefixed(self.targets, first, ALWAYS[first.kind][0])
 
@@ -157,7 +165,23 @@ class Benchmark:
         """Returns the same benchmark, measuring these objectives too. Raises: BenchmarkError for one that is none."""
         known = [objective.name for objective in self.objectives]
         missing = [name for name in names if name not in known]
-        return replace(self, objectives=_named_objectives([*known, *missing], self.targets)) if missing else self
+        if not missing:
+            return self
+        return replace(self, objectives=_named_objectives([*known, *missing], self.targets, self.scoring))
+
+    def scored_by(self, scoring: Scoring) -> Benchmark:
+        """Returns the same benchmark with a user's function, which measures objectives too.
+
+        A function of stacks sees no data: its objectives and the costs are all that is measured then.
+
+        Raises: BenchmarkError where one of its names is that of a metric.
+        """
+        taken = [name for name in scoring.names if name in (*METRICS, *COSTS, LOSS)]
+        if taken:
+            raise BenchmarkError(f"fitness names: {taken[0]!r} is the name of a metric of ours: call it something else")
+        known = COSTS if scoring.takes == "stack" else [objective.name for objective in self.objectives]
+        objectives = _named_objectives([*known, *scoring.names], self.targets, scoring)
+        return replace(self, scoring=scoring, objectives=objectives)
 
     def training_only(self) -> Benchmark:
         """Returns what an operator may learn from: the training rows, and no other row or label.
@@ -208,6 +232,7 @@ class Benchmark:
             "split_seed": self.split_seed,
             "shares": list(self.shares),
             "whole": None if self.whole is None else dict(self.whole),
+            "scoring": None if self.scoring is None else self.scoring.to_value(),
         }
         return value, [
             array.tobytes() for array in (*self.inputs.values(), *(target.values for target in self.targets))
@@ -225,14 +250,16 @@ class Benchmark:
             Target.from_header(header, part) for header, part in zip(value["targets"], parts[count:], strict=True)
         )
         first, second, third = value["shares"]
+        scoring = None if value["scoring"] is None else Scoring.from_value(value["scoring"])
         return Benchmark(
             name=value["name"],
             inputs=MappingProxyType(data),
             targets=targets,
-            objectives=_named_objectives(value["objectives"], targets),
+            objectives=_named_objectives(value["objectives"], targets, scoring),
             split_seed=value["split_seed"],
             shares=(first, second, third),
             whole=value["whole"],
+            scoring=scoring,
         )
 
     @functools.cached_property
@@ -278,16 +305,21 @@ def _prefixed(targets: Sequence[Target], target: Target, metric: str) -> str:
     return metric if len(targets) == 1 else f"{target.name}.{metric}"
 
 
-def _named_objectives(names: Sequence[str], targets: Sequence[Target]) -> tuple[Objective, ...]:
-    known = [LOSS, *COSTS]
-    for target in targets:
+def _named_objectives(
+    names: Sequence[str], targets: Sequence[Target], scoring: Scoring | None = None
+) -> tuple[Objective, ...]:
+    own = {objective.name: objective for objective in scoring.objectives} if scoring is not None else {}
+    has_data = scoring is None or scoring.takes == "outputs"
+    known = [*own, *([LOSS] if has_data else []), *COSTS]
+    for target in targets if has_data else ():
         known += [_prefixed(targets, target, name) for name, metric in METRICS.items() if metric.fits(target.kind)]
     unknown = [name for name in names if name not in known]
     if unknown or not names or len(set(names)) != len(names):
         raise BenchmarkError(
             f"objectives must be distinct names out of {', '.join(known)}, got {', '.join(map(str, names)) or 'none'}"
         )
-    return tuple(objective for name in names if (objective := objective_of(name)) is not None)
+    found = (own.get(name) or objective_of(name) for name in names)
+    return tuple(objective for objective in found if objective is not None)
 
 
 def _targets_of(given: Answers, skills: Sequence[str] | None) -> tuple[Target, ...]:
