@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from evolve.data import located
 from population.errors import NotFound
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ NAMES = {
     "svc": "support vector machine (SVC)",
     "ridge": "ridge regression",
     "svr": "support vector machine (SVR)",
+    "boosting": "histogram gradient boosting",
 }
 
 
@@ -46,7 +48,7 @@ def baselines_of(config: CampaignConfig, home: Home, campaign: str) -> list[Base
     try:
         return [Baseline(**entry) for entry in json.loads(home.files.read_bytes(path))]
     except (NotFound, ValueError, TypeError):  # not there, or of another version
-        found = compute(config)
+        found = compute(located(config, home))
     data = json.dumps([asdict(baseline) for baseline in found], indent=2).encode() + b"\n"
     home.files.write_atomic(path, data, mode=0o644, replace=True)
     return found

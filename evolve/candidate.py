@@ -12,6 +12,7 @@ from typing import Any
 
 from evolve import operators
 from evolve.config import CampaignConfig, check_config
+from evolve.data import located
 from evolve.home import Home
 from evolve.levels import lowest
 from evolve.plan import Plan, make_plan
@@ -53,12 +54,13 @@ def find_candidate(home: Home, block_id: str) -> Candidate:
     """Returns what is known of a block of the store. Raises StoreCorrupt and LineageCorrupt."""
     connection = home.lineage_reader().connect()
     try:
-        return _find(connection, home.block_store().get(block_id), block_id)
+        return _find(home, connection, block_id)
     finally:
         connection.close()
 
 
-def _find(connection: Any, block: TensorBlock, block_id: str) -> Candidate:
+def _find(home: Home, connection: Any, block_id: str) -> Candidate:
+    block = home.block_store().get(block_id)
     query = "SELECT individual, campaign FROM individuals WHERE block = $1 ORDER BY step DESC, individual LIMIT 1"
     found = connection.execute(query, [block_id]).fetchone()
     if found is None:
@@ -69,7 +71,7 @@ def _find(connection: Any, block: TensorBlock, block_id: str) -> Candidate:
     objections = _gaps(connection, individual)
     plan: Plan | None = None
     try:
-        plan = make_plan(_config_of(connection, campaign))
+        plan = make_plan(located(_config_of(connection, campaign), home))
     except InputError as error:
         objections.append(f"the config of campaign {campaign!r} cannot be used again: {error}")
     else:

@@ -18,7 +18,9 @@ import yaml
 from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from evolve.data_config import DataConfig
 from evolve.fitness_config import FitnessConfig, find_beside, with_fitness_defaults
+from evolve.tune_config import TuneConfig
 from population.cbor import encode
 from population.errors import ConfigError
 
@@ -36,7 +38,7 @@ class _Model(BaseModel):
 class BenchmarkConfig(_Model):
     """Which data, and how its rows are split. shares: of train, validation and held-out rows."""
 
-    dataset: str
+    dataset: str | None = None
     split_seed: int = Field(default=0, ge=0, lt=2**63)
     shares: tuple[float, float, float] = (0.6, 0.2, 0.2)
     shuffled_labels: bool = Field(default=False, description="train and judge on permuted labels: a check for leaks")
@@ -119,73 +121,14 @@ class RunConfig(_Model):
     accept_level: Literal["full", "reduced", "none"] = "full"
 
 
-class RangeConfig(_Model):
-    """What one key may be: numbers from low to high (whole ones where both are), or one of some choices.
-
-    log: drawn evenly in the logarithm. step: from low in steps of this size.
-    """
-
-    low: int | float | None = None
-    high: int | float | None = None
-    log: bool = False
-    step: int | float | None = Field(default=None, gt=0)
-    choices: tuple[Any, ...] = ()
-
-    @model_validator(mode="after")
-    def _is_one_of_two(self) -> RangeConfig:
-        if self.choices:
-            if (self.low, self.high, self.log, self.step) != (None, None, False, None):
-                raise ValueError("write choices, or low and high, not both")
-            if len({json.dumps(choice, sort_keys=True, default=str) for choice in self.choices}) < len(self.choices):
-                raise ValueError("a choice stands twice")
-            return self
-        if self.low is None or self.high is None:
-            raise ValueError("write {low: ..., high: ...} or {choices: [...]}")
-        if not self.low < self.high:
-            raise ValueError(f"low must be less than high, not {self.low} and {self.high}")
-        if self.log and (self.low <= 0 or self.step is not None):
-            raise ValueError("log asks for a low above zero, and for no step")
-        if self.is_whole and isinstance(self.step, float):
-            raise ValueError("low and high are whole numbers, so step must be one too")
-        return self
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether whole numbers are drawn."""
-        return isinstance(self.low, int) and isinstance(self.high, int)
-
-
-class PrunerConfig(_Model):
-    """When a trial is stopped early: "median" where it lies below the median of the finished ones at an equal part of the
-    budget. startup: so many must have finished first; warmup: part of the budget that every trial gets."""
-
-    kind: Literal["median", "none"] = "median"
-    startup: int = Field(default=5, ge=1)
-    warmup: float = Field(default=0.3, ge=0, lt=1)
-
-
-class TuneConfig(_Model):
-    """What `evolve tune` tries: keys and their ranges, how often, and by which score of a campaign's champion.
-
-    trials: in all, the config's own settings being the first. objective: one of the campaign's (its first); tier: at which
-    the champion is scored. startup: trials drawn evenly before the sampler learns.
-    """
-
-    ranges: Mapping[str, RangeConfig] = Field(min_length=1)
-    trials: int = Field(default=30, ge=1, le=10_000)
-    objective: str | None = None
-    tier: Literal["lite", "pro", "ultimate"] = "ultimate"
-    startup: int = Field(default=8, ge=1)
-    pruner: PrunerConfig = PrunerConfig()
-
-
 class CampaignConfig(_Model):
     """Everything a campaign is made of, and what `evolve tune` may change of it, which is no part of a campaign: it is
     neither hashed nor kept with one."""
 
     name: str = Field(default="campaign", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     seed: int = Field(default=0, ge=0, lt=2**63)
-    benchmark: BenchmarkConfig
+    benchmark: BenchmarkConfig = BenchmarkConfig()
+    data: DataConfig | None = None
     fitness: FitnessConfig | None = None
     graph: Mapping[str, Any]
     widths: Mapping[str, tuple[int, ...]] = Field(default={}, description="first widths to draw from, by symbol")
@@ -210,6 +153,16 @@ class CampaignConfig(_Model):
     def _follows_from_fitness(cls, values: Any) -> Any:
         return with_fitness_defaults(values) if isinstance(values, Mapping) else values
 
+    @model_validator(mode="after")
+    def _has_data(self) -> CampaignConfig:
+        if (self.benchmark.dataset is None) == (self.data is None):
+            if self.data is None:
+                raise ValueError(
+                    "key 'benchmark.dataset' is missing (a known benchmark), or data.path (a file of your own)"
+                )
+            raise ValueError("benchmark.dataset and data.path exclude each other: leave one of them out")
+        return self
+
     @property
     def hashed(self) -> dict[str, Any]:
         """The part of the config that decides what happens, as plain values."""
@@ -218,6 +171,10 @@ class CampaignConfig(_Model):
             del values["fitness"]  # keys of configs without it are what they always were
         else:
             del values["fitness"]["file"]
+        if self.data is None:
+            del values["data"]  # keys of configs without it are what they always were
+        else:
+            del values["data"]["path"], values["data"]["target_path"]
         return {name: value for name, value in values.items() if name not in OUTSIDE_KEY}
 
     @property
@@ -351,8 +308,10 @@ def _explain(error: ValidationError) -> str:
         return f"unknown key {'.'.join(place)!r}.{hint}"
     if first["type"] == "missing":
         return f"key {'.'.join(place)!r} is missing."
+    if not place:
+        return str(first["msg"]).removeprefix("Value error, ") + "."
     got = json.dumps(first.get("input"), default=str)[:80]
-    return f"{'.'.join(place) or 'config'}: {first['msg']} (got {got})."
+    return f"{'.'.join(place)}: {first['msg']} (got {got})."
 
 
 def _fields_at(place: Sequence[str]) -> list[str]:

@@ -46,7 +46,8 @@ def with_fitness_defaults(values: Mapping[str, Any]) -> Mapping[str, Any]:
         return values
     found = dict(values)
     if isinstance(section.get("names"), Mapping):
-        found.setdefault("objectives", [str(name) for name in section["names"]])
+        named = [str(name) for name in section["names"]]
+        found["objectives"] = named if found.get("objectives", ["auto"]) == ["auto"] else found["objectives"]
     if section.get("takes") == "stack":
         found.setdefault("benchmark", {"dataset": "nothing"})
         found.setdefault("tiers", None)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from evolve.config import CampaignConfig
+from evolve.data import located
 from evolve.origin import Founder, Origin, origin_of, row_reader
 from evolve.plan import Plan, make_plan
 from evolve.rebuild import read_records, rebuild_rows
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from evolve.home import Home
 
 #: Sections of a config without which the founders mean nothing.
-FIXED = ("benchmark", "graph")
+FIXED = ("benchmark", "data", "graph")
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def with_origin(plan: Plan, origin: Origin | None) -> Plan:
 
 def plan_of(home: Home, handle: str) -> Plan:
     """Returns the plan of a campaign of this home, forked or not."""
-    return with_origin(make_plan(home.config_of(handle)), origin_of(home, handle))
+    return with_origin(make_plan(located(home.config_of(handle), home)), origin_of(home, handle))
 
 
 def make_origin(home: Home, handle: str, step: int | None, config: CampaignConfig) -> Origin:
@@ -119,7 +120,7 @@ def make_origin(home: Home, handle: str, step: int | None, config: CampaignConfi
 def check_fixed(before: CampaignConfig, after: CampaignConfig) -> None:
     """Raises ConfigError where a fork's config changes what may not change."""
     for name in FIXED:
-        if getattr(before, name) != getattr(after, name):
+        if before.hashed.get(name) != after.hashed.get(name):
             raise ConfigError(
                 f"{name}: a fork keeps the {name} of its origin, since its founders were made for it; leave it out, or begin "
                 "a campaign of its own with `evolve run`"

@@ -3,7 +3,8 @@
     VERSION        {"version": 2}
     store/         blocks by content id          keys/        what signs the heads, mode 0600
     lineage/       sealed segments               mlflow.db, mlartifacts/
-    campaigns/     a folder a campaign: config.yaml, its journal, summary.json when it is over, report.html if one was asked for
+    campaigns/     a folder a campaign: config.yaml, its journal, summary.json when it is over, data.json where it learns from a
+                   table (what was found in it; the table itself is in the store), report.html if one was asked for
     tombstones/    what is still known of campaigns that were purged
     tune.db        the trials of studies (`evolve tune`), in Optuna's tables
 
@@ -38,6 +39,7 @@ FOLDER_NAME = ".evolve"
 VERSION_FILE = "VERSION"
 CONFIG_FILE = "config.yaml"
 SUMMARY_FILE = "summary.json"
+DATA_FILE = "data.json"
 LOCK_FILE = "lineage.lock"
 #: States that a driver records of a campaign before it leaves it unfinished.
 LEFT = ("paused", "stopped", "failed")

@@ -17,15 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from evolve.address import resolve_block, split_target
-from evolve.inputs import read_inputs
-from evolve.serving import channels_of
+from evolve.inputs import read_inputs, read_rows
+from evolve.serving import inputs_of
 from fitness.forward import single_threaded
+from fitness.tables.read import SUFFIXES
 from population import dims, operations
 from population.block import TensorBlock
 from population.clock import Clock, SystemClock
+from population.decoder import Decoder
 from population.errors import InputError
 from population.gates import ExitGate
 from population.graph import OpGraph
@@ -67,23 +70,26 @@ class Answers:
 
 
 def infer(home: Home, target: str, inputs: Path, clock: Clock | None = None) -> dict[str, Any]:
-    """Returns ``{"outputs": {channel: nested lists}, "provenance": {...}}`` of a block for the rows of a file.
+    """Returns ``{"outputs": {channel: nested lists}, "provenance": {...}}`` of a block for the rows of a file, and what its
+    decoder makes of the outputs: ``"answers": {target column: {"answer": [...], "confidence": [...]}}``.
 
     Args:
         target: ``NAME|BLOCK[@tier|@auto]``; the highest tier by default.
-        inputs: .npz (an array a channel), .npy or .csv (a block with one input), .json.
+        inputs: .npz (an array a channel), .npy or .csv (a block with one input), .json; of a block with a decoder raw rows,
+            in CSV, Parquet or JSON with the names of the table's columns.
 
     Raises:
         NotFound: no such head, block or file. InputError: the file does not hold what the block reads; it is named.
     """
     name, tier = split_target(target)
     cid = resolve_block(home, name)
-    data = read_inputs(inputs)
     block = home.block_store().get(cid)
+    takes_rows = block.decoder is not None and inputs.suffix.lower() in SUFFIXES
+    data = read_rows(inputs) if takes_rows else read_inputs(inputs)
     if tier not in ("auto", *block.tier_names):
         raise InputError(f"{target}: this block has no tier {tier!r}; it has {', '.join(block.tier_names)}")
     try:
-        tensors = channels_of(block.graph.inputs, data)
+        tensors = inputs_of(block, data)
     except InputError as error:
         raise InputError(f"--input {inputs}: {error}") from error
     return answer_of(block, cid, tier, tensors, clock or SystemClock())
@@ -102,7 +108,24 @@ def answer_of(block: TensorBlock, cid: str, tier: str, inputs: Tensors, clock: C
                 _count(answers, rows, block.flops(tier))
                 answers.settle(rows, run_block(block, _take(inputs, rows), tier), tier)
     outputs = {channel: values for channel, values in answers.outputs.items() if any(v is not None for v in values)}
-    return {"outputs": outputs, "provenance": _provenance(answers, cid, tier, clock.monotonic() - began)}
+    told = {} if block.decoder is None else {"answers": _words(block.decoder, outputs)}
+    return {"outputs": outputs, **told, "provenance": _provenance(answers, cid, tier, clock.monotonic() - began)}
+
+
+def _words(decoder: Decoder, outputs: Mapping[str, list[Any]]) -> dict[str, dict[str, list[Any]]]:
+    """Returns what the outputs say about the target columns; None for a row that left by another output."""
+    found: dict[str, dict[str, list[Any]]] = {}
+    for answer in decoder.answers:
+        values = outputs.get(answer.channel, [])
+        rows = [row for row, value in enumerate(values) if value is not None]
+        if rows:
+            words = answer.words(np.array([values[row] for row in rows]))
+            blank: dict[str, list[Any]] = {name: [None] * len(values) for name in words}
+            for name, told in words.items():
+                for row, word in zip(rows, told, strict=True):
+                    blank[name][row] = word
+            found[answer.column] = blank
+    return found
 
 
 def _climb(block: TensorBlock, inputs: Tensors, rows: Sequence[int], answers: Answers) -> None:

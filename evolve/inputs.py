@@ -1,4 +1,4 @@
-"""Reads the input files of the runtime: .npz (an array a channel), .npy and .csv (a single input), .json.
+"""Reads the input files of the runtime: .npz (an array a channel), .npy and .csv (a single input), .json, and raw rows.
 
 Nothing is unpickled, and everything is bounded before it is read. Nouns: none beyond those of blocks.
 """
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fitness.arrays import read_npy, read_npz
+from fitness.tables.read import SUFFIXES, read_table
 from population.errors import InputError, NotFound, StorageError
 from population.files import LocalFiles
 
@@ -50,6 +51,20 @@ def read_inputs(path: Path) -> Array | Mapping[str, Array]:
         NotImplementedError,
     ) as error:
         raise InputError(f"--input {path}: not readable as {path.suffix}: {str(error)[:200]}") from error
+
+
+def read_rows(path: Path) -> Mapping[str, Array]:
+    """Returns the columns of a file of raw rows (CSV, Parquet, or JSON: a list of rows), as their decoder takes them.
+
+    Raises:
+        NotFound, InputError, StorageError: as ``read_inputs``.
+    """
+    form = SUFFIXES[path.suffix.lower()]
+    data = _read(path, MAX_JSON_BYTES if form == "json" else MAX_FILE_BYTES)
+    try:
+        return read_table(data, form).columns
+    except InputError as error:
+        raise InputError(f"--input {path}: {error}") from error
 
 
 def _read(path: Path, most: int) -> bytes:

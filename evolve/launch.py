@@ -20,9 +20,10 @@ from evolve.campaign import accept, begin
 from evolve.checkpoint import Checkpoints
 from evolve.config import CampaignConfig
 from evolve.control import Desk, Interrupted
+from evolve.data import keep_copy, located
 from evolve.events import Extended, Marked
 from evolve.fork import founder_rows, with_origin
-from evolve.home import CONFIG_FILE, SUMMARY_FILE, Home
+from evolve.home import CONFIG_FILE, DATA_FILE, SUMMARY_FILE, Home
 from evolve.inexact import recorded_environment, refusal, resume_inexactly
 from evolve.levels import check_user_code
 from evolve.life import mark_commit
@@ -106,7 +107,7 @@ def launch(
     home.check_current()
     if handle is not None:
         origin = origin_of(home, handle)
-    plan = with_origin(make_plan(config), origin)
+    plan = with_origin(make_plan(located(config, home)), origin)
     config = plan.config  # with what follows from the data written out
     known = dict(home.campaign_by_key(plan.key.hex()))
     done = [name for name, state in known.items() if state == "done"]
@@ -115,7 +116,7 @@ def launch(
         return {**_required_summary(home, str(wanted)), "already_done": True, "again": None}
     unfinished = [name for name, state in known.items() if state in UNFINISHED and home.summary_of(name) is None]
     if wanted is None:
-        wanted = unfinished[0] if unfinished and not again else _begin_folder(home, config, origin)
+        wanted = unfinished[0] if unfinished and not again else _begin_folder(home, plan, config)
     earlier = next(
         (name for name in done if name != wanted and not _required_summary(home, name).get("extended")), None
     )
@@ -349,13 +350,17 @@ def _conclude(plan: Plan, job: _Job, earlier: str | None, state: State, seconds:
     return {**summary, "already_done": False, "again": compared}
 
 
-def _begin_folder(home: Home, config: CampaignConfig, origin: Origin | None) -> str:
+def _begin_folder(home: Home, plan: Plan, config: CampaignConfig) -> str:
+    keep_copy(config, home)
     handle = home.new_handle(config.name)
     folder: Path = home.campaign_dir(handle)
     home.files.make_dirs(folder)
-    if origin is not None:
-        value = json.dumps(origin.to_value(), indent=2).encode() + b"\n"
+    if plan.origin is not None:
+        value = json.dumps(plan.origin.to_value(), indent=2).encode() + b"\n"
         home.files.write_atomic(folder / ORIGIN_FILE, value, mode=0o644)
+    if plan.benchmark.preparation is not None:
+        value = json.dumps(dict(plan.benchmark.preparation.report), indent=2, ensure_ascii=False).encode() + b"\n"
+        home.files.write_atomic(folder / DATA_FILE, value, mode=0o644)
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
     home.files.write_atomic(folder / CONFIG_FILE, text.encode(), mode=0o644)
     return handle

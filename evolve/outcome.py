@@ -67,8 +67,11 @@ def _seconds_left(plan: Plan, state: State, generation: int, seconds: float) -> 
 
 
 def summary_of(plan: Plan, state: State, campaign: str, lineage: str, seconds: float) -> dict[str, Any]:
-    """Returns the summary of a finished campaign."""
+    """Returns the summary of a finished campaign; of one on a table, with what was found in it."""
+    made = plan.benchmark.preparation
+    told = {} if made is None else {"data": dict(made.report)}
     return {
+        **told,
         "campaign": campaign,
         "state": "done" if state.block else "failed",
         "seed": plan.config.seed,

@@ -14,11 +14,13 @@ from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from blake3 import blake3
 
 from evolve import operators, strategies, templates
 from evolve.config import CampaignConfig
+from evolve.data import load_data, with_objectives
 from evolve.fitness_file import check_without_data, scored, with_source
 from evolve.operators.distil import DistilSettings
 from evolve.operators.registry import Operator, check_settings
@@ -105,10 +107,21 @@ class Plan:
 
 def benchmark_of(config: CampaignConfig) -> Benchmark:
     """Returns the benchmark that a config names. Raises ConfigError for an unknown one."""
+    return _resolved(config)[1]
+
+
+def _resolved(config: CampaignConfig) -> tuple[CampaignConfig, Benchmark]:
+    """Returns the config with what follows from its data written out, and the benchmark that it names."""
     section = config.benchmark
-    found = datasets.load(section.dataset, split_seed=section.split_seed)
-    found = _measuring(scored(replace(found, shares=section.shares), with_source(config)), config)
-    return found.with_shuffled_labels(config.seed) if section.shuffled_labels else found
+    config = with_source(config)
+    if config.data is not None:
+        config, found = load_data(config)
+    else:
+        assert section.dataset is not None
+        found = replace(datasets.load(section.dataset, split_seed=section.split_seed), shares=section.shares)
+    config = with_objectives(config, found)
+    found = _measuring(scored(found, config), config)
+    return config, found.with_shuffled_labels(config.seed) if section.shuffled_labels else found
 
 
 def _measuring(found: Benchmark, config: CampaignConfig) -> Benchmark:
@@ -123,8 +136,11 @@ def make_plan(config: CampaignConfig, benchmark: Benchmark | None = None, sandbo
     """Returns the plan of a config. Raises ConfigError or InvalidGraph that names what does not fit and the remedy."""
     for module in config.plugins:
         _import_plugin(module)
-    config = with_source(config)
-    data = benchmark_of(config) if benchmark is None else _measuring(scored(benchmark, config), config)
+    if benchmark is None:
+        config, data = _resolved(config)
+    else:
+        config = with_objectives(with_source(config), benchmark)
+        data = _measuring(scored(benchmark, config), config)
     config = with_whole_graph(config, data)
     graph = OpGraph.from_value(config.graph)
     if data.scoring is not None and data.scoring.takes == "stack":
@@ -274,6 +290,12 @@ def _check_channels(graph: OpGraph, data: Benchmark) -> None:
         if tuple(channel.shape) != shape:
             raise ConfigError(
                 f"graph.inputs.{channel.name}: the data has shape {list(shape)}, not {list(channel.shape)}"
+            )
+        has_gaps = bool(np.isnan(data.inputs[channel.name]).any())
+        if has_gaps and channel.name not in graph.channels_with_gaps:
+            raise ConfigError(
+                f"graph.inputs.{channel.name}: numbers are missing there (NaN): let operations that take them read it, e.g. "
+                f"filters: {{{channel.name}: [{{name: filled, op: impute, inputs: [{channel.name}], value: [...]}}]}}"
             )
     for name, target in zip(data.channels_of([channel for channel, _ in graph.outputs]), data.targets, strict=True):
         node = dict(graph.outputs)[name]

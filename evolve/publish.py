@@ -29,9 +29,11 @@ class Shelf(Protocol):
 
 
 def block_of_row(plan: Plan, row: bytes, work: Publish) -> TensorBlock:
-    """Returns the block of a row, at its own widths, with the tiers and exit gates of the campaign."""
+    """Returns the block of a row, at its own widths, with the tiers, exit gates and decoder of the campaign."""
     stack = Stack.from_row_bytes(plan.graph, [row])
-    return TensorBlock.from_stack(stack, 0, tiers=work.tiers or None, gates=plan.gates)
+    made = plan.benchmark.preparation
+    decoder = made.decoder if made is not None else None
+    return TensorBlock.from_stack(stack, 0, tiers=work.tiers or None, gates=plan.gates, decoder=decoder)
 
 
 def kept_row(store: BlockStore, packs: Packs, digest: bytes) -> bytes | None:

@@ -28,6 +28,7 @@ import torch
 
 from population.block import TensorBlock
 from population.cbor import decode, encode
+from population.cells import cells_of
 from population.cid import Codec, cid_of, parse_cid
 from population.errors import FormatError, InputError, StoreCorrupt
 from population.graph import Channel
@@ -153,8 +154,9 @@ class BlockModel:
         """Returns the block's outputs as they leave it (for a classifier the class scores, logits, of each row).
 
         Args:
-            model_input: an array ``[N, *shape]`` or ``[N, features]`` (the shape flattened), or a pandas data frame with a
-                column a feature, where the block has one input; a dict from channel to such an array in any case.
+            model_input: of a block with a decoder, a data frame with the table's raw columns; else an array ``[N, *shape]``
+                or ``[N, features]`` (the shape flattened), or a pandas data frame with a column a feature, where the block
+                has one input; a dict from channel to such an array in any case.
             params: ``{"tier": "lite"}`` chooses a tier; the highest by default.
 
         Returns:
@@ -166,15 +168,41 @@ class BlockModel:
         tier = str((params or {}).get("tier", self._block.tier_names[-1]))
         if tier not in self._block.tier_names:
             raise InputError(f"tier {tier!r}: this block has {', '.join(self._block.tier_names)}")
-        inputs = channels_of(self._block.graph.inputs, model_input)
+        inputs = inputs_of(self._block, model_input)
         with torch.no_grad():
             pieces = [run_block(self._block, piece, tier=tier) for piece in _pieces(inputs)]
         outputs = {name: np.concatenate([piece[name].numpy() for piece in pieces]) for name in pieces[0]}
         return outputs if len(outputs) > 1 else next(iter(outputs.values()))
 
 
-def channels_of(channels: Sequence[Channel], data: Any) -> dict[str, torch.Tensor]:
-    """Returns channel -> tensor ``[N, *shape]`` for an array, a data frame or a dict of arrays. Raises InputError."""
+def inputs_of(block: TensorBlock, data: Any) -> dict[str, torch.Tensor]:
+    """Returns channel -> tensor ``[N, *shape]`` of what a block is given: arrays, or raw rows of a table for its decoder.
+
+    Raw rows are columns by name (a mapping, a data frame), unless the names are those of the channels.
+
+    Raises:
+        InputError: a column or channel is missing, or holds what cannot be read; it is named.
+    """
+    graph, names = block.graph, {channel.name for channel in block.graph.inputs}
+    has_columns = isinstance(data, Mapping) or hasattr(data, "columns")
+    if block.decoder is None or not has_columns or set(map(str, data)) == names:
+        return channels_of(graph.inputs, data, graph.channels_with_gaps)
+    wanted = {column.name for column in block.decoder.columns}
+    decoded = block.decoder.decode({str(key): cells_of(data[key], str(key)) for key in data if str(key) in wanted})
+    if not all(len(array) for array in decoded.values()):
+        raise InputError("there are no rows")
+    return channels_of(graph.inputs, {name: decoded[name] for name in names}, graph.channels_with_gaps)
+
+
+def channels_of(channels: Sequence[Channel], data: Any, gaps: Sequence[str] = ()) -> dict[str, torch.Tensor]:
+    """Returns channel -> tensor ``[N, *shape]`` for an array, a data frame or a dict of arrays.
+
+    Args:
+        gaps: channels in which NaN stands for a missing number.
+
+    Raises:
+        InputError: a channel is missing or unknown, or has another shape or dtype; it is named.
+    """
     names = [channel.name for channel in channels]
     if not isinstance(data, Mapping):
         if len(channels) != 1:
@@ -184,14 +212,14 @@ def channels_of(channels: Sequence[Channel], data: Any) -> dict[str, torch.Tenso
         data = {names[0]: data}
     if set(data) != set(names):
         raise InputError(f"expected the input channels {', '.join(names)}, got {', '.join(map(str, data)) or 'none'}")
-    tensors = {channel.name: _tensor(channel, data[channel.name]) for channel in channels}
+    tensors = {channel.name: _tensor(channel, data[channel.name], channel.name in gaps) for channel in channels}
     rows = {name: len(tensor) for name, tensor in tensors.items()}
     if len(set(rows.values())) > 1:
         raise InputError(f"input channels must have the same number of rows, got {rows}")
     return tensors
 
 
-def _tensor(channel: Channel, data: Any) -> torch.Tensor:
+def _tensor(channel: Channel, data: Any, may_miss: bool = False) -> torch.Tensor:
     array = np.asarray(data.to_numpy() if hasattr(data, "to_numpy") else data)
     shape = tuple(channel.shape)
     features = math.prod(shape)
@@ -210,8 +238,9 @@ def _tensor(channel: Channel, data: Any) -> torch.Tensor:
     wanted_type = np.dtype(channel.dtype)
     with np.errstate(over="ignore"):
         converted = array.astype(wanted_type)
-    if wanted_type.kind == "f" and not np.isfinite(converted).all():
-        row = int(np.flatnonzero(~np.isfinite(converted).reshape(len(converted), -1).all(axis=1))[0])
+    bad = ~np.isfinite(converted) & ~(np.isnan(array) if may_miss and array.dtype.kind == "f" else False)
+    if wanted_type.kind == "f" and bad.any():
+        row = int(np.flatnonzero(bad.reshape(len(converted), -1).any(axis=1))[0])
         raise InputError(
             f"input channel {channel.name!r}: row {row} holds NaN, infinity or a number beyond {channel.dtype}; drop it"
         )

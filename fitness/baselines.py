@@ -10,6 +10,8 @@ import numpy.typing as npt
 from fitness.benchmark import Benchmark
 
 Floats = npt.NDArray[np.float64]
+#: What scikit-learn's boosting takes for a category; columns of more are numbers to it.
+MAX_CATEGORIES = 250
 
 
 def baseline_scores(benchmark: Benchmark, split: str = "validation") -> dict[str, float]:
@@ -17,8 +19,12 @@ def baseline_scores(benchmark: Benchmark, split: str = "validation") -> dict[str
 
     The score is the benchmark's principal metric: accuracy of classes (logistic regression), R2 of numbers (ridge
     regression), of the first target. Inputs are flattened, and scaled by one mean and one deviation over all training
-    values. All methods keep scikit-learn's default settings, but for enough iterations to converge.
+    values. Of a table it is a linear model over scaled columns and marked categories, and histogram gradient boosting, which
+    takes gaps and categories as they are. All methods keep scikit-learn's default settings, but for enough iterations to
+    converge.
     """
+    if benchmark.preparation is not None:
+        return _table_scores(benchmark, split)
     train, test = _flat(benchmark, "train"), _flat(benchmark, split)
     mean, deviation = float(train.mean()), float(train.std()) or 1.0
     wanted, right = benchmark.targets_of("train")[0], benchmark.targets_of(split)[0]
@@ -27,6 +33,34 @@ def baseline_scores(benchmark: Benchmark, split: str = "validation") -> dict[str
         model.fit((train - mean) / deviation, wanted)
         scores[name] = float(model.score((test - mean) / deviation, right))
     return scores
+
+
+def _table_scores(benchmark: Benchmark, split: str) -> dict[str, float]:
+    from sklearn.compose import make_column_transformer
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    train, test = _flat(benchmark, "train"), _flat(benchmark, split)
+    names = [name for name in sorted(benchmark.inputs) for _ in range(benchmark.inputs[name].shape[1])]
+    numbers = [place for place, name in enumerate(names) if name == "numbers"]
+    codes = [place for place, name in enumerate(names) if name != "numbers"]
+    marked = [name != "numbers" and len(np.unique(column)) <= MAX_CATEGORIES
+              for name, column in zip(names, train.T, strict=True)]  # fmt: skip
+    scaled = make_column_transformer(
+        (make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler()), numbers),
+        (OneHotEncoder(handle_unknown="ignore"), codes),
+    )
+    is_classes = benchmark.targets[0].kind == "classes"
+    boosting = HistGradientBoostingClassifier if is_classes else HistGradientBoostingRegressor
+    name, linear = next(iter(_models(benchmark).items()))
+    models = {
+        name: make_pipeline(scaled, linear),
+        "boosting": boosting(categorical_features=marked, random_state=0),
+    }
+    wanted, right = benchmark.targets_of("train")[0].reshape(-1), benchmark.targets_of(split)[0].reshape(-1)
+    return {name: float(model.fit(train, wanted).score(test, right)) for name, model in models.items()}
 
 
 def _models(benchmark: Benchmark) -> dict[str, Any]:

@@ -10,26 +10,29 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from fitness.metrics import ALWAYS, COSTS, LOSS, METRICS, Objective, objective_of
+from fitness.metrics import ALWAYS, COSTS, LOSS, METRICS, Objective
+from fitness.objectives import default_objectives, named_objectives, prefixed
 from fitness.scoring import Scoring
-from fitness.targets import DEFAULT_CHANNELS, Scale, Target
+from fitness.targets import Answers, Scale, Target, targets_of
 from population.errors import BenchmarkError
+
+if TYPE_CHECKING:
+    from fitness.tables import Preparation
 
 SPLITS = ("train", "validation", "heldout")
 DEFAULT_SHARES = (0.6, 0.2, 0.2)
+KEY_BYTES = 32
 
 Array = npt.NDArray[Any]
-#: What ``Benchmark.from_arrays`` takes for right answers.
-Answers = Target | Sequence[Target] | Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +48,9 @@ class Benchmark:
         shares: expected parts of train, validation and held-out rows; they sum to 1.
         whole: where only the training rows are here, the splits' digests of the benchmark that they come from.
         scoring: a user's function that measures objectives too, in a jail of its own.
+        keys: bytes ``[R, 32]`` that rows are split by in the place of their inputs: a table's rows are known by their raw
+            cells, since what becomes of these is fitted on training rows. None: by their inputs.
+        preparation: how the inputs were made of a table's raw rows; it stays where the benchmark was made.
     """
 
     name: str
@@ -55,6 +61,8 @@ class Benchmark:
     shares: tuple[float, float, float] = DEFAULT_SHARES
     whole: Mapping[str, bytes] | None = None
     scoring: Scoring | None = None
+    keys: npt.NDArray[np.uint8] | None = None
+    preparation: Preparation | None = None
 
     def __post_init__(self) -> None:
         if min(self.shares) <= 0 or not math.isclose(sum(self.shares), 1.0, abs_tol=1e-9):
@@ -76,6 +84,9 @@ class Benchmark:
         split_seed: int = 0,
         shares: tuple[float, float, float] = DEFAULT_SHARES,
         skills: Sequence[str] | None = None,
+        gaps: Sequence[str] = (),
+        keys: npt.NDArray[np.uint8] | None = None,
+        preparation: Preparation | None = None,
     ) -> Benchmark:
         """Returns a benchmark over copies of these arrays.
 
@@ -85,6 +96,8 @@ class Benchmark:
                 (the channel "prediction"), a ``Target``, or several, one an output channel.
             objectives: what is measured; by default the usual metrics of the targets, FLOPs and bytes.
             skills: names of the classes; their numbers by default.
+            gaps: channels in which NaN stands for a missing number.
+            keys, preparation: as the attributes.
 
         Raises:
             BenchmarkError: rows, shapes, values, objectives, shares or classes do not fit together.
@@ -94,13 +107,33 @@ class Benchmark:
         40
         """
         channels = inputs if isinstance(inputs, Mapping) else {"input": inputs}
-        wanted = _targets_of(targets, skills)
+        wanted = targets_of(targets, skills)
         num_rows = len(wanted[0])
-        data = {str(key): _checked_input(str(key), np.asarray(channels[key]), num_rows) for key in sorted(channels)}
+        data = {
+            str(key): _checked_input(str(key), np.asarray(channels[key]), num_rows, key in gaps)
+            for key in sorted(channels)
+        }
         if len(shares) != 3:
             raise BenchmarkError(f"shares must be three positive numbers that sum to 1, got {shares}")
-        named = _named_objectives(objectives if objectives is not None else default_objectives(wanted), wanted)
-        return Benchmark(name, MappingProxyType(data), wanted, named, split_seed, shares)
+        named = named_objectives(objectives if objectives is not None else default_objectives(wanted), wanted)
+        return Benchmark(
+            name, MappingProxyType(data), wanted, named, split_seed, shares, keys=keys, preparation=preparation
+        )
+
+    @staticmethod
+    def from_table(table: Any, target: str, **settings: Any) -> Benchmark:
+        """Returns a benchmark over the rows of a table, its preprocessing fitted on the training rows.
+
+        Args:
+            table: the path of a CSV or Parquet file, or columns by name (a mapping, a pandas or an Arrow table).
+            target: the column to tell. settings: see ``fitness.tables.TableSettings``.
+
+        Raises:
+            InputError: the file cannot be read, or the table cannot be learned from; the message says what to do.
+        """
+        from fitness.tables import TableSettings, prepare_table, table_of
+
+        return prepare_table(table_of(table), TableSettings(target=target, **settings))
 
     @property
     def num_rows(self) -> int:
@@ -128,7 +161,7 @@ class Benchmark:
         if self.scoring is not None and self.scoring.takes == "stack":
             return self.scoring.names[0]
         first = self.targets[0]
-        return _prefixed(self.targets, first, ALWAYS[first.kind][0])
+        return prefixed(self.targets, first, ALWAYS[first.kind][0])
 
     @functools.cached_property
     def scales(self) -> tuple[Scale, ...]:
@@ -167,7 +200,7 @@ class Benchmark:
         missing = [name for name in names if name not in known]
         if not missing:
             return self
-        return replace(self, objectives=_named_objectives([*known, *missing], self.targets, self.scoring))
+        return replace(self, objectives=named_objectives([*known, *missing], self.targets, self.scoring))
 
     def scored_by(self, scoring: Scoring) -> Benchmark:
         """Returns the same benchmark with a user's function, which measures objectives too.
@@ -180,7 +213,7 @@ class Benchmark:
         if taken:
             raise BenchmarkError(f"fitness names: {taken[0]!r} is the name of a metric of ours: call it something else")
         known = COSTS if scoring.takes == "stack" else [objective.name for objective in self.objectives]
-        objectives = _named_objectives([*known, *scoring.names], self.targets, scoring)
+        objectives = named_objectives([*known, *scoring.names], self.targets, scoring)
         return replace(self, scoring=scoring, objectives=objectives)
 
     def training_only(self) -> Benchmark:
@@ -196,7 +229,8 @@ class Benchmark:
         rows = self.rows("train")
         inputs = {key: _frozen(array[rows]) for key, array in self.inputs.items()}
         targets = tuple(target.take(rows) for target in self.targets)
-        return replace(self, inputs=MappingProxyType(inputs), targets=targets, whole=dict(self._split_digests))
+        whole = dict(self._split_digests)
+        return replace(self, inputs=MappingProxyType(inputs), targets=targets, whole=whole, keys=None, preparation=None)
 
     def with_shuffled_labels(self, seed: int) -> Benchmark:
         """Returns the same rows in the same splits with the targets dealt anew: what learns from it is a leak."""
@@ -233,6 +267,7 @@ class Benchmark:
             "shares": list(self.shares),
             "whole": None if self.whole is None else dict(self.whole),
             "scoring": None if self.scoring is None else self.scoring.to_value(),
+            "keys": None if self.keys is None else self.keys.tobytes(),
         }
         return value, [
             array.tobytes() for array in (*self.inputs.values(), *(target.values for target in self.targets))
@@ -255,21 +290,19 @@ class Benchmark:
             name=value["name"],
             inputs=MappingProxyType(data),
             targets=targets,
-            objectives=_named_objectives(value["objectives"], targets, scoring),
+            objectives=named_objectives(value["objectives"], targets, scoring),
             split_seed=value["split_seed"],
             shares=(first, second, third),
             whole=value["whole"],
             scoring=scoring,
+            keys=None if value["keys"] is None else np.frombuffer(value["keys"], dtype=np.uint8).reshape(-1, KEY_BYTES),
         )
 
     @functools.cached_property
     def _split_rows(self) -> Mapping[str, npt.NDArray[np.int64]]:
         if self.whole is not None:
             return {"train": np.arange(self.num_rows, dtype=np.int64)}
-        places = self._places()
-        train, validation, _ = self.shares
-        number = (places >= train).astype(np.int64) + (places >= train + validation)
-        return {split: np.flatnonzero(number == position).astype(np.int64) for position, split in enumerate(SPLITS)}
+        return split_of_rows(self._row_texts(), self.split_seed, self.shares)
 
     @functools.cached_property
     def _split_digests(self) -> Mapping[str, bytes]:
@@ -280,77 +313,32 @@ class Benchmark:
             for split in SPLITS
         }
 
-    def _places(self) -> npt.NDArray[np.float64]:
-        """Returns where each row falls in [0, 1), by its inputs' bytes and the split seed alone."""
-        prefix = self.split_seed.to_bytes(8, "little", signed=True)
+    def _row_texts(self) -> Iterator[bytes]:
+        """Yields what each row is known by: its key, or its inputs' names and bytes."""
+        if self.keys is not None:
+            yield from (key.tobytes() for key in self.keys)
+            return
         channels = [(key.encode() + b"\0", self.inputs[key]) for key in sorted(self.inputs)]
-        places = np.empty(self.num_rows, dtype=np.float64)
         for row in range(self.num_rows):
-            text = prefix + b"".join(key + array[row].tobytes() for key, array in channels)
-            word = blake3(text, derive_key_context="evolve 2026 split of a row").digest(8)
-            places[row] = (int.from_bytes(word, "little") >> 11) * 2.0**-53
-        return places
+            yield b"".join(key + array[row].tobytes() for key, array in channels)
 
     def _refuse(self, split: str) -> bytes:
         raise BenchmarkError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
 
 
-def default_objectives(targets: Sequence[Target]) -> list[str]:
-    """Returns the names of what is measured where nobody asks for anything else."""
-    own = [_prefixed(targets, target, metric) for target in targets for metric in ALWAYS[target.kind]]
-    return [*([LOSS] if len(targets) > 1 else []), *own, *COSTS]
+def split_of_rows(
+    rows: Iterable[bytes], split_seed: int, shares: tuple[float, float, float]
+) -> Mapping[str, npt.NDArray[np.int64]]:
+    """Returns the ascending row numbers of each split: a row's follows from what it is known by and the seed alone."""
+    prefix = split_seed.to_bytes(8, "little", signed=True)
+    words = (blake3(prefix + row, derive_key_context="evolve 2026 split of a row").digest(8) for row in rows)
+    places = np.array([(int.from_bytes(word, "little") >> 11) * 2.0**-53 for word in words], dtype=np.float64)
+    train, validation, _ = shares
+    number = (places >= train).astype(np.int64) + (places >= train + validation)
+    return {split: np.flatnonzero(number == position).astype(np.int64) for position, split in enumerate(SPLITS)}
 
 
-def _prefixed(targets: Sequence[Target], target: Target, metric: str) -> str:
-    return metric if len(targets) == 1 else f"{target.name}.{metric}"
-
-
-def _named_objectives(
-    names: Sequence[str], targets: Sequence[Target], scoring: Scoring | None = None
-) -> tuple[Objective, ...]:
-    own = {objective.name: objective for objective in scoring.objectives} if scoring is not None else {}
-    has_data = scoring is None or scoring.takes == "outputs"
-    known = [*own, *([LOSS] if has_data else []), *COSTS]
-    for target in targets if has_data else ():
-        known += [_prefixed(targets, target, name) for name, metric in METRICS.items() if metric.fits(target.kind)]
-    unknown = [name for name in names if name not in known]
-    if unknown or not names or len(set(names)) != len(names):
-        raise BenchmarkError(
-            f"objectives must be distinct names out of {', '.join(known)}, got {', '.join(map(str, names)) or 'none'}"
-        )
-    found = (own.get(name) or objective_of(name) for name in names)
-    return tuple(objective for objective in found if objective is not None)
-
-
-def _targets_of(given: Answers, skills: Sequence[str] | None) -> tuple[Target, ...]:
-    """Returns the targets that a caller means, checked against each other."""
-    if isinstance(given, Target):
-        found: tuple[Target, ...] = (given,)
-    elif isinstance(given, Sequence) and given and all(isinstance(target, Target) for target in given):
-        found = tuple(given)
-    else:
-        values = np.asarray(given)
-        kind: Any = "numbers" if values.dtype.kind == "f" else "classes"
-        found = (Target(DEFAULT_CHANNELS[kind], kind, values, tuple(skills or ())),)
-    if len({target.name for target in found}) < len(found):
-        raise BenchmarkError("two targets name the same output channel: rename one of them")
-    if len({len(target) for target in found}) > 1:
-        raise BenchmarkError(
-            f"targets have different numbers of rows: {', '.join(str(len(target)) for target in found)}"
-        )
-    for target in found:
-        different = (
-            np.unique(target.values[: 1 << 20], axis=0) if target.kind == "numbers" else np.unique(target.values)
-        )
-        if len(different) < 2:
-            what = "class" if target.kind == "classes" else "value"
-            raise BenchmarkError(
-                f"targets hold one {what} only ({different.tolist()[0]}); a benchmark needs at least two"
-            )
-    return found
-
-
-def _checked_input(channel: str, array: Array, num_rows: int) -> Array:
+def _checked_input(channel: str, array: Array, num_rows: int, may_miss: bool = False) -> Array:
     if array.ndim < 1 or array.shape[0] != num_rows:
         raise BenchmarkError(f"channel {channel!r} has shape {array.shape}, but targets have {num_rows} rows")
     if array.dtype.kind not in "fiu" or 0 in array.shape:
@@ -359,12 +347,16 @@ def _checked_input(channel: str, array: Array, num_rows: int) -> Array:
         return _frozen(array.astype("<i8"))
     with np.errstate(over="ignore"):
         floats = array.astype("<f4")
-    bad = np.flatnonzero(~np.isfinite(floats).reshape(num_rows, -1).all(axis=1))
+    good = np.isfinite(floats) | (np.isnan(array) if may_miss else False)
+    bad = np.flatnonzero(~good.reshape(num_rows, -1).all(axis=1))
     if len(bad):
         raise BenchmarkError(
             f"channel {channel!r} holds NaN, infinity or a number beyond float32 in {len(bad)} rows (first: row {bad[0]}); "
-            "fill or drop them"
+            "fill or drop them, or name the channel in gaps if NaN stands for a missing number"
         )
+    floats = (
+        np.where(np.isnan(floats), np.float32(np.nan), floats) if may_miss else floats
+    )  # one NaN has one bit pattern
     return _frozen(floats + np.float32(0.0))  # -0.0 becomes 0.0, so that equal rows have equal bytes
 
 

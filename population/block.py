@@ -1,4 +1,4 @@
-"""Tensor blocks: an op graph with its tensors, tiers and exit gates, as one immutable value named by its content.
+"""Tensor blocks: an op graph with its tensors, tiers, exit gates and decoder, as one immutable value named by its content.
 
 The byte format is written down in FORMAT.md beside this file; `population.manifest` reads and writes it.
 
@@ -7,7 +7,7 @@ Nouns: *tensor block*, *manifest* (the description that the id hashes), *leaf* (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
@@ -17,6 +17,7 @@ import torch
 from population import dims
 from population.cbor import encode
 from population.cid import cid_of
+from population.decoder import Decoder
 from population.dims import Widths
 from population.errors import InputError
 from population.gates import ExitGate, check_gates
@@ -50,12 +51,14 @@ class TensorBlock:
         graph: at the block's own widths. tensors: by parameter name; ``name@tier``, at that tier's widths, beside it.
         tiers: widths of every tier by symbol; ``ultimate`` is the whole graph. Empty: the block has no narrower tiers.
         gates: conditions that end a computation early.
+        decoder: how a table's raw rows become the input channels, for a block that takes such rows.
     """
 
     graph: OpGraph
     tensors: Mapping[str, torch.Tensor]
     tiers: Tiers = field(default_factory=dict)
     gates: tuple[ExitGate, ...] = ()
+    decoder: Decoder | None = None
 
     def __post_init__(self) -> None:
         if self.tiers:
@@ -66,6 +69,47 @@ class TensorBlock:
             raise InputError(f"block: expected tensors {sorted(shapes)}, got {sorted(self.tensors)}")
         for name, shape in shapes.items():
             _check_tensor(name, self.tensors[name], shape)
+        if self.decoder is not None:
+            _check_decoder(self.decoder, self.graph)
+
+    @staticmethod
+    def from_torch(
+        module: torch.nn.Module,
+        example: torch.Tensor | Sequence[torch.Tensor] | Mapping[str, torch.Tensor],
+        outputs: Sequence[str] | None = None,
+    ) -> TensorBlock:
+        """The block that computes what a PyTorch module computes in evaluation mode; the module is not changed.
+
+        Input channels are called as the arguments of ``forward``, tensors as in ``state_dict``. Hidden widths become
+        width symbols, tied where they must be equal. Batch norms go into the weights before them. Runs the module's code.
+
+        Args:
+            example: what the module is called with: a tensor, several, or a mapping by argument; one sample or more in
+                the first axis of each, ``[N, *shape]``.
+            outputs: names for the output channels, in order. None: keys of a dict, ``output`` or ``output_0`` and so on.
+
+        Raises:
+            UnsupportedModule: calls without counterpart, all of them, each with the nearest operation that has one.
+            InputError: ``torch.export`` cannot capture the module, or it does not compute the same each time.
+            NotFinite: a parameter holds NaN or infinity.
+
+        Source: `torch.export <https://docs.pytorch.org/docs/stable/export.html>`_.
+        """
+        from population.exchange import from_torch
+
+        return from_torch(module, example, outputs)
+
+    def to_torch(self, tier: str = WIDEST) -> torch.nn.Module:
+        """A PyTorch module in evaluation mode that computes what the block computes at a tier; its tensors are copies.
+
+        Called with channels by name, or in alphabetical order, ``[N, *shape]`` each; gives a tensor, or a dict by channel
+        where there are several outputs. Keys of ``state_dict`` are the names of the tensors.
+
+        Raises: InputError for a tier that the block does not have.
+        """
+        from population.exchange import to_torch
+
+        return to_torch(self, tier)
 
     @property
     def tier_names(self) -> tuple[str, ...]:
@@ -73,12 +117,18 @@ class TensorBlock:
         return tuple(tier for tier in TIERS if tier in self.tiers) or (WIDEST,)
 
     @staticmethod
-    def from_stack(stack: Stack, row: int, tiers: Tiers | None = None, gates: tuple[ExitGate, ...] = ()) -> TensorBlock:
+    def from_stack(
+        stack: Stack,
+        row: int,
+        tiers: Tiers | None = None,
+        gates: tuple[ExitGate, ...] = (),
+        decoder: Decoder | None = None,
+    ) -> TensorBlock:
         """The block of one row, at the row's own widths; its state is left behind.
 
         Raises:
             NotFinite: a parameter holds NaN or infinity.
-            InvalidGraph: tiers or gates do not fit.
+            InvalidGraph: tiers or gates do not fit. InputError: the decoder does not.
         """
         graph = stack.graph.with_widths(stack.widths_of(row))
         chosen = {tier: dict(sorted(tiers[tier].items())) for tier in TIERS if tier in tiers} if tiers else {}
@@ -92,7 +142,7 @@ class TensorBlock:
             elif tier in chosen:
                 shape = graph.parameters[base].shape
                 tensors[name] = dims.take(tensor, shape, graph.symbols, chosen[tier]).clone()
-        return TensorBlock(graph, tensors, chosen, tuple(gates))
+        return TensorBlock(graph, tensors, chosen, tuple(gates), decoder)
 
     def to_stack(self) -> Stack:
         """A stack of one row, float32, the tiers' own tensors among zeros."""
@@ -173,3 +223,18 @@ def _check_tensor(name: str, tensor: torch.Tensor, shape: tuple[int, ...]) -> No
         raise InputError(f"block: tensor {name!r}: expected shape {list(shape)}, got {list(tensor.shape)}")
     if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
         raise NotFinite(f"block: tensor {name!r} holds NaN or infinity: such a block is not kept; look in quarantine")
+
+
+def _check_decoder(decoder: Decoder, graph: OpGraph) -> None:
+    channels = decoder.channels
+    for channel in graph.inputs:
+        dtype, size = channels.get(channel.name, ("", 0))
+        if (channel.dtype, channel.shape) != (dtype, (size,)):
+            raise InputError(
+                f"block: its decoder gives {channels}, its graph reads {channel.name!r} {list(channel.shape)} {channel.dtype}"
+            )
+    nodes = dict(graph.outputs)
+    for answer in decoder.answers:
+        node = nodes.get(answer.channel)
+        if node is None or dims.sizes(graph.value_shapes[node], graph.symbols) != (answer.size,):
+            raise InputError(f"block: its decoder explains {answer.size} numbers of {answer.channel!r}: no such output")

@@ -102,6 +102,12 @@ class OpGraph:
         return self.inference.schedule
 
     @cached_property
+    def channels_with_gaps(self) -> tuple[str, ...]:
+        """The input channels in which NaN may stand for a missing number: all that read them are operations that take it."""
+        readers = {channel.name: [n for n in self.schedule if channel.name in n.inputs] for channel in self.inputs}
+        return tuple(name for name, nodes in readers.items() if nodes and all(get(n.op).takes_nan for n in nodes))
+
+    @cached_property
     def symbol_names(self) -> tuple[str, ...]:
         """The width symbols, sorted: the columns of a stack's widths."""
         return tuple(sorted(self.symbols))

@@ -19,6 +19,7 @@ from population import dims
 from population.block import DTYPES, TensorBlock, expected_shapes
 from population.cbor import Link
 from population.cid import cid_of, parse_cid
+from population.decoder import MAX_BYTES, Decoder
 from population.errors import FormatError, InputError, InvalidGraph
 from population.gates import MAX_GATES, ExitGate
 from population.graph import OpGraph, graph_from_stored
@@ -27,9 +28,14 @@ from population.stack import TIER_MARK
 from population.tiers import TIERS, Tiers, check_tiers
 
 FORMAT: Final = "tensor-block"
-VERSION: Final = 1
+VERSION: Final = 2
+#: The version of blocks without a decoder, whose bytes are what they always were.
+PLAIN_VERSION: Final = 1
 CHUNK_BYTES: Final = 1 << 20
-_KEYS: Final = {"format", "gates", "graph", "tensors", "tiers", "version"}
+_KEYS: Final = {
+    PLAIN_VERSION: {"format", "gates", "graph", "tensors", "tiers", "version"},
+    VERSION: {"decoder", "format", "gates", "graph", "tensors", "tiers", "version"},
+}
 
 
 def write_manifest(block: TensorBlock) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -51,8 +57,10 @@ def write_manifest(block: TensorBlock) -> tuple[dict[str, Any], dict[str, bytes]
         "graph": block.graph.to_value(),
         "tensors": tensors,
         "tiers": {tier: dict(widths) for tier, widths in block.tiers.items()},
-        "version": VERSION,
+        "version": PLAIN_VERSION,
     }
+    if block.decoder is not None:
+        value |= {"decoder": _describe(block.decoder.encoded, leaves), "version": VERSION}
     return value, leaves
 
 
@@ -131,12 +139,12 @@ def read_manifest(value: Any, read_leaf: Callable[[str], bytes]) -> TensorBlock:
     """The block of a manifest; sizes and counts are checked before anything is allocated. Raises: FormatError."""
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise FormatError(f"manifest: not the manifest of a tensor block: 'format' must be {FORMAT!r}")
-    if value.get("version") != VERSION:
-        raise FormatError(
-            f"manifest: version {value.get('version')!r} is not known; this program reads {VERSION}: upgrade it"
-        )
-    if set(value) != _KEYS:
-        raise FormatError(f"manifest: expected exactly the keys {sorted(_KEYS)}, got {sorted(map(str, value))[:20]}")
+    version = value.get("version")
+    if type(version) is not int or version not in _KEYS:
+        raise FormatError(f"manifest: version {version!r} is not known; this program reads up to {VERSION}: upgrade it")
+    keys = _KEYS[version]
+    if set(value) != keys:
+        raise FormatError(f"manifest: expected exactly the keys {sorted(keys)}, got {sorted(map(str, value))[:20]}")
     graph = graph_from_stored(value["graph"])
     tiers = _read_tiers(value["tiers"], graph)
     gates = _read_gates(value["gates"])
@@ -150,8 +158,9 @@ def read_manifest(value: Any, read_leaf: Callable[[str], bytes]) -> TensorBlock:
     if sum(size for _, _, parts in plans.values() for _, size, _ in parts) > 2 * MAX_PARAMETER_BYTES:
         raise FormatError("manifest: the tensors together are larger than a block may be")
     tensors = {name: _read_tensor(name, plan, read_leaf) for name, plan in plans.items()}
+    decoder = _read_decoder(value["decoder"], read_leaf) if version == VERSION else None
     try:
-        return TensorBlock(graph, tensors, tiers, gates)
+        return TensorBlock(graph, tensors, tiers, gates, decoder)
     except InputError as error:
         raise FormatError(f"manifest: {error}") from error
 
@@ -215,6 +224,17 @@ def _read_tensor(name: str, plan: _Plan, read_leaf: Callable[[str], bytes]) -> t
             raise FormatError(f"manifest: tensor {name!r}: leaf {cid} does not hold the bytes of its name")
         parts.append(_from_bytes(name, data, dtype))
     return join_increments(parts, levels, dtype)
+
+
+def _read_decoder(leaf: Any, read_leaf: Callable[[str], bytes]) -> Decoder:
+    size = leaf.get("bytes") if isinstance(leaf, dict) else None
+    if type(size) is not int or not 0 < size <= MAX_BYTES:
+        raise FormatError(f"manifest: decoder: expected a leaf of at most {MAX_BYTES} bytes")
+    cid, _, _ = _plan_leaf("decoder", leaf, size)
+    data = read_leaf(cid)
+    if len(data) != size or cid_of(data, "raw") != cid:
+        raise FormatError(f"manifest: decoder: leaf {cid} does not hold the bytes of its name")
+    return Decoder.from_bytes(data)
 
 
 def _read_tiers(value: Any, graph: OpGraph) -> dict[str, dict[str, int]]:

@@ -147,7 +147,10 @@ def _read_attributes(node: Node, operation: Operation) -> dict[str, Attribute]:
     return kept
 
 
-_EXAMPLES: Final = {"out": 16, "kernel": 3, "shape": "[16, 2, 2]", "heads": 4, "head_width": 8, "num_embeddings": 100}
+_EXAMPLES: Final = {
+    "out": 16, "kernel": 3, "shape": "[16, 2, 2]", "order": "[1, 0]", "length": 1, "heads": 4, "head_width": 8,
+    "num_embeddings": 100, "sizes": "[3, 2]", "positions": "[0, 2]", "mean": "[0.5, 2]", "deviation": "[1, 3]",
+}  # fmt: skip
 
 
 def _read_roles(node: Node) -> tuple[str, ...]:

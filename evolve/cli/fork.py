@@ -38,6 +38,7 @@ def fork(
       evolve fork digits@12 strategy.kind=ga stop.generations=40 --name digits-ga
     """
     from evolve.config import load_config
+    from evolve.data import located
     from evolve.fork import make_origin
     from evolve.home import CONFIG_FILE
     from evolve.plan import make_plan
@@ -47,7 +48,7 @@ def fork(
     path = opened.campaign_dir(handle) / CONFIG_FILE
     before = load_config(path)
     called = f"name={name or before.name + '-fork'}"
-    config = load_config(path, [*(overrides or ()), *as_overrides(seed, workers, address), called])
+    config = located(load_config(path, [*(overrides or ()), *as_overrides(seed, workers, address), called]), opened)
     make_plan(config)
     origin = make_origin(opened, handle, step, config)
     carry_out(config, opened, as_json=as_json, origin=origin, disk_wait_s=disk_wait)

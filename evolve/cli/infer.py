@@ -20,7 +20,12 @@ def infer(
     ],
     input: Annotated[  # noqa: A002 -- the option's name
         Path,
-        typer.Option("--input", "-i", metavar="FILE", help=".npz (an array a channel), .npy, .csv or .json."),
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="FILE",
+            help=".npz (an array a channel), .npy, .csv or .json; raw rows also .parquet.",
+        ),
     ],
     tier: Annotated[
         str | None, typer.Option(help="lite, pro, ultimate, or auto: by the exit gates.", show_default="ultimate")
@@ -30,12 +35,15 @@ def infer(
 ) -> None:
     """Run a block on inputs from a file; every answer says which block and tier gave it, and at what cost.
 
-    A .json file holds {channel: nested lists}, or one nested list for a block with a single input. With `auto`, each row
+    A .json file holds {channel: nested lists}, or one nested list for a block with a single input. A block that was made
+    from a table takes raw rows with the table's own column names, as CSV, Parquet or JSON ([{column: value}, ...]), and
+    answers with names of classes, or numbers in the target's own unit; other columns are passed over. With `auto`, each row
     goes to lite first, and on to pro and ultimate until an exit gate is satisfied.
 
     Examples:
       evolve infer digits@lite --input experiments/digits/samples.npz
       evolve infer digits --tier auto --input rows.csv --json
+      evolve infer tabular --input new_rows.csv
     """
     from evolve.address import split_target
     from evolve.infer import infer as answer
@@ -46,7 +54,8 @@ def infer(
     if as_json:
         output.show_json(found)
     else:
-        output.show(_as_table(found["outputs"]), _provenance(found["provenance"]))
+        shown = _as_answers(found["answers"]) if found.get("answers") else _as_table(found["outputs"])
+        output.show(shown, _provenance(found["provenance"]))
 
 
 def _as_table(outputs: dict[str, Any]) -> Any:
@@ -66,6 +75,29 @@ def _as_table(outputs: dict[str, Any]) -> Any:
     if num_rows > MAX_ROWS:
         output.note(f"the first {MAX_ROWS} of {num_rows:,} rows; --json gives them all")
     return output.table(columns, rows, right=[name for name in columns if not name.startswith("all")])
+
+
+def _as_answers(answers: dict[str, dict[str, list[Any]]]) -> Any:
+    """Returns a table with a line a row: what is said of each target column, and how sure of a class the block is."""
+    from evolve.display import number
+
+    parts = [(column, name, told[name]) for column, told in answers.items() for name in told]
+    columns = ["row", *(column if name == "answer" else name for column, name, _ in parts)]
+    num_rows = len(parts[0][2])
+    rows = [
+        [
+            str(row),
+            *(
+                "" if v is None else v if isinstance(v, str) else number(v)
+                for _, _, told in parts
+                for v in (told[row],)
+            ),
+        ]
+        for row in range(min(num_rows, MAX_ROWS))
+    ]
+    if num_rows > MAX_ROWS:
+        output.note(f"the first {MAX_ROWS} of {num_rows:,} rows; --json gives them all")
+    return output.table(columns, rows, right=["row", "confidence"])
 
 
 def _first_values(values: Any) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evolve.cli import options, output
+from evolve.cli.data import show_table
 from evolve.cli.interruption import Interruption
 from evolve.cli.trackers import tracking
 
@@ -71,14 +72,16 @@ def run(
       evolve run configs/digits.yaml
       evolve run configs/digits.yaml strategy.population=48 stop.generations=10 --seed 7
       evolve run configs/digits.yaml --address local --workers 2 --json
+      evolve run configs/tabular.yaml data.path=houses.csv data.target=price
     """
     from evolve.config import load_config
     from evolve.plan import make_plan
 
     extra = [*(overrides or ()), *as_overrides(seed, workers, address, accept_level)]
-    checked = load_config(config, extra)
-    make_plan(checked)  # everything that can be wrong is found before anything is made
-    carry_out(checked, options.create_home(home), as_json=as_json, again=again, disk_wait_s=disk_wait)
+    plan = make_plan(load_config(config, extra))  # everything that can be wrong is found before anything is made
+    if plan.benchmark.preparation is not None:
+        show_table(plan.benchmark.preparation.report)
+    carry_out(plan.config, options.create_home(home), as_json=as_json, again=again, disk_wait_s=disk_wait)
 
 
 def resume(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from population.operations import activation as _activation
 from population.operations import arithmetic as _arithmetic
 from population.operations import attention as _attention
+from population.operations import columns as _columns
 from population.operations import convolution as _convolution
 from population.operations import embedding as _embedding
 from population.operations import layout as _layout
@@ -24,6 +25,7 @@ _GROUPS = (
     _activation,
     _arithmetic,
     _attention,
+    _columns,
     _convolution,
     _embedding,
     _layout,

@@ -103,6 +103,30 @@ def number(default: float | None = None) -> AttributeKind:
     return AttributeKind(read, default)
 
 
+def numbers() -> AttributeKind:
+    """A list of finite real numbers, at least one; must be given."""
+    one = number()
+
+    def read(value: object) -> Attribute:
+        if not isinstance(value, list | tuple) or not value:
+            raise InvalidGraph(f"expected a list of numbers, got {value!r}"[:200])
+        return tuple(one.read(item) for item in value)
+
+    return AttributeKind(read, is_required=True)
+
+
+def places() -> AttributeKind:
+    """A list of whole numbers from 0, at least one; must be given."""
+    one = size(0, least=0)
+
+    def read(value: object) -> Attribute:
+        if not isinstance(value, list | tuple) or not value:
+            raise InvalidGraph(f"expected a list of whole numbers, got {value!r}"[:200])
+        return tuple(one.read(item) for item in value)
+
+    return AttributeKind(read, is_required=True)
+
+
 def positive(default: float) -> AttributeKind:
     """A finite number above 0."""
     any_number = number()
@@ -139,6 +163,17 @@ def shape() -> AttributeKind:
         if not isinstance(value, list | tuple):
             raise InvalidGraph(f"expected a list of dimensions, got {value!r}"[:200])
         return tuple(format_dim(parse_dim(item)) for item in value)
+
+    return AttributeKind(read, is_required=True)
+
+
+def order() -> AttributeKind:
+    """Every axis once, counted from 0: a permutation; must be given."""
+
+    def read(value: object) -> Attribute:
+        if not isinstance(value, list | tuple) or sorted(map(str, value)) != sorted(map(str, range(len(value)))):
+            raise InvalidGraph(f"expected every axis once, such as [1, 0], got {value!r}"[:200])
+        return tuple(int(axis) for axis in value)
 
     return AttributeKind(read, is_required=True)
 

@@ -96,6 +96,7 @@ class Operation:
         keeps_zero: whether dead entries, which are zero, stay zero; where not, they are cleared afterwards.
         orders_units: whether units are treated by their place in the first axis, so that they must not change places.
         is_plugin: whether it comes from another package.
+        takes_nan: whether NaN in its input stands for a missing number, which it answers with a number.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Operation:
     keeps_zero: bool = False
     orders_units: bool = False
     is_plugin: bool = False
+    takes_nan: bool = False
 
     @property
     def key(self) -> str:

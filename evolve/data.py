@@ -1,0 +1,184 @@
+"""A campaign's own data: the file that a config names, read, prepared and kept.
+
+The digest of the file's bytes is part of the campaign key, its path is not. The home keeps a copy of the bytes as an object
+of its store, so that a campaign can be resumed, judged and rebuilt after the original has moved.
+
+Nouns: none beyond those of configs and tables.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from blake3 import blake3
+
+from evolve.config import BenchmarkConfig, CampaignConfig
+from evolve.data_config import DataConfig
+from fitness.arrays import ArraySettings, ArrayTarget, benchmark_of_arrays, joined, read_archive
+from fitness.benchmark import Benchmark
+from fitness.metrics import LOSS, Kind
+from fitness.tables import TableSettings, prepare_table, read_table
+from fitness.tables.read import SUFFIXES
+from population.cid import cid_of_digest
+from population.errors import BenchmarkError, ConfigError, InputError, NotFound
+from population.files import LocalFiles
+from population.store import object_path
+
+if TYPE_CHECKING:
+    from evolve.home import Home
+
+MAX_FILE_BYTES = 1 << 30
+NPZ = "npz"
+#: The array that is told where nobody names one: so a .npy of targets is called.
+TARGET = "target"
+#: What a search follows where the config leaves it to the data.
+AUTO = "auto"
+OBJECTIVES: Mapping[Kind, str] = {"classes": "cross_entropy", "numbers": "rmse"}
+
+#: The last benchmarks that were read: a launch reads its data more than once.
+_recent: OrderedDict[str, Benchmark] = OrderedDict()
+_MOST_RECENT = 2
+
+
+def load_data(config: CampaignConfig) -> tuple[CampaignConfig, Benchmark]:
+    """Returns the benchmark of a config's data, and the config with what follows from them written out.
+
+    Raises:
+        ConfigError, NotFound: the file cannot be found, or is another one than the campaign was begun with.
+        BenchmarkError: it cannot be learned from.
+    """
+    section = config.data
+    assert section is not None
+    data = _read(section)
+    form = section.format or form_of(section.path)
+    digest = blake3(data).hexdigest()
+    if section.digest and digest != section.digest:
+        raise ConfigError(
+            f"data.path: {section.path} holds other bytes than this campaign was begun with (BLAKE3 {digest[:16]}, not "
+            f"{section.digest[:16]}): put the old file back, or begin a campaign of its own with `evolve run`"
+        )
+    found = section.model_copy(update={"digest": digest, "format": form, "path": str(Path(section.path).absolute())})
+    resolved = config.model_copy(update={"data": found})
+    benchmark = _prepared(resolved, data)
+    return resolved, benchmark
+
+
+def with_objectives(config: CampaignConfig, benchmark: Benchmark) -> CampaignConfig:
+    """Returns the config with ``objectives: [auto]`` written out: what training makes smaller is what the search follows."""
+    if config.objectives != (AUTO,):
+        return config
+    first = OBJECTIVES[benchmark.targets[0].kind] if len(benchmark.targets) == 1 else LOSS
+    return config.model_copy(update={"objectives": (first,)})
+
+
+def form_of(path: str) -> str:
+    """Returns the format that a file's name says. Raises ConfigError for one that none of ours has."""
+    suffix, known = Path(path).suffix.lower(), {**SUFFIXES, ".npz": NPZ, ".npy": NPZ}
+    if suffix not in known:
+        raise ConfigError(f"data.path: {path}: the name must end in {', '.join(known)}; or say data.format")
+    return known[suffix]
+
+
+def located(config: CampaignConfig, home: Home) -> CampaignConfig:
+    """Returns the config with the path of the home's copy of its data, where the home has one."""
+    section = config.data
+    if section is None or not section.digest:
+        return config
+    cid = cid_of_digest(bytes.fromhex(section.digest), "raw")
+    if not home.block_store().has(cid):
+        return config
+    copy = str(object_path(home.store_root, cid).absolute())
+    return config.model_copy(update={"data": section.model_copy(update={"path": copy})})
+
+
+def keep_copy(config: CampaignConfig, home: Home) -> None:
+    """Keeps the bytes of a config's data in the home's store, where they are not there yet. Raises StorageError."""
+    section = config.data
+    if section is not None and located(config, home) is config:
+        home.block_store().put_many([_read(section)])
+
+
+def _prepared(config: CampaignConfig, data: bytes) -> Benchmark:
+    assert config.data is not None
+    section, split = config.data, config.benchmark
+    settings = section.model_dump(mode="json", exclude={"path", "target_path"})
+    key = json.dumps([settings, split.split_seed, split.shares], sort_keys=True)
+    if key in _recent:
+        _recent.move_to_end(key)
+        return _recent[key]
+    try:
+        found = (_from_arrays if section.format == NPZ else _from_table)(section, split, data)
+    except (InputError, BenchmarkError) as error:
+        raise BenchmarkError(f"{section.path}: {error}") from error
+    _recent[key] = found
+    while len(_recent) > _MOST_RECENT:
+        _recent.popitem(last=False)
+    return found
+
+
+def _from_table(section: DataConfig, split: BenchmarkConfig, data: bytes) -> Benchmark:
+    for name in ("targets", "inputs", "target_path"):
+        if getattr(section, name):
+            raise ConfigError(f"data.{name}: of arrays (.npz, .npy) only; a table has one data.target")
+    if section.target is None:
+        raise ConfigError("data.target: name the column that is to be told, e.g. data.target=price")
+    wanted = TableSettings(
+        target=section.target,
+        task=section.task,
+        columns=section.columns,
+        missing=section.missing,
+        class_weights=section.class_weights,
+        split_seed=split.split_seed,
+        shares=split.shares,
+    )
+    table = read_table(data, str(section.format), delimiter=section.delimiter, encoding=section.encoding)
+    return prepare_table(table, wanted)
+
+
+def _from_arrays(section: DataConfig, split: BenchmarkConfig, data: bytes) -> Benchmark:
+    arrays = read_archive(data)
+    told = {name: ArrayTarget(**target.model_dump()) for name, target in section.targets.items()}
+    name = section.target or (TARGET if TARGET in arrays else None)
+    if name is not None and not told:
+        told = {name: ArrayTarget(section.task, class_weights=section.class_weights)}
+    if not told:
+        raise ConfigError(
+            f"data.target: name the array that is to be told, or several in data.targets; there are {', '.join(arrays)}"
+        )
+    return benchmark_of_arrays(arrays, ArraySettings(told, section.inputs, split.split_seed, split.shares))
+
+
+def _read(section: DataConfig) -> bytes:
+    """Returns the bytes of a config's data: of its file, or the archive of a .npy and that of its targets."""
+    if Path(section.path).suffix.lower() != ".npy":
+        return _bytes_of(section.path, "data.path", section.digest)
+    if section.target_path is None:
+        raise ConfigError("data.target_path: name the .npy of what is to be told, e.g. data.target_path=labels.npy")
+    inputs = _bytes_of(section.path, "data.path", section.digest)
+    targets = _bytes_of(section.target_path, "data.target_path", section.digest)
+    try:
+        return joined(inputs, targets)
+    except InputError as error:
+        raise BenchmarkError(f"{section.path}, {section.target_path}: {error}") from error
+
+
+def _bytes_of(name: str, key: str, digest: str) -> bytes:
+    path, files = Path(name).absolute(), LocalFiles()
+    if path.is_dir():
+        raise ConfigError(f"{key}: {name} is a folder: name a file")
+    try:
+        size = files.size(path)
+        if size > MAX_FILE_BYTES:
+            raise ConfigError(
+                f"{key}: {name} has {size:,} bytes, at most {MAX_FILE_BYTES:,} are read: take a sample of rows"
+            )
+        return files.read_bytes(path)
+    except NotFound:
+        hint = f", and this home holds no copy of it (BLAKE3 {digest[:16]})" if digest else ""
+        raise NotFound(f"{key}: {name}: there is no such file{hint}; say where it is with {key}=FILE") from None
+    except PermissionError as error:
+        raise ConfigError(f"{key}: {name}: no permission to read it") from error

@@ -1,0 +1,15 @@
+"""Tables: from a CSV or Parquet file to a benchmark whose preprocessing is data, fitted on training rows alone.
+
+    read       bytes -> columns of cells          target     the target column -> task and values
+    kinds      cells -> what a column holds       leaks      columns that give the target away
+    fit        training rows -> decoder, scaling  prepare    all of it, in order, and what to tell a person
+
+Nouns: see the modules.
+"""
+
+from __future__ import annotations
+
+from fitness.tables.prepare import Preparation, TableSettings, prepare_table
+from fitness.tables.read import RawTable, read_table, table_of
+
+__all__ = ["Preparation", "RawTable", "TableSettings", "prepare_table", "read_table", "table_of"]
