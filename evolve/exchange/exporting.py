@@ -107,7 +107,11 @@ def _torch(
 ) -> tuple[dict[str, bytes], float]:
     program = exported(_module(block), inputs)
     text, tensors = source_of(program, sorted(inputs), list(wanted), name, title)
-    weights = bytes(safetensors.torch.save({key: value.contiguous().clone() for key, value in tensors.items()}, decoder_facts(block)))
+    weights = bytes(
+        safetensors.torch.save(
+            {key: value.contiguous().clone() for key, value in tensors.items()}, decoder_facts(block)
+        )
+    )
     files = {f"{name}.py": text.encode(), f"{name}.safetensors": weights}
     with tempfile.TemporaryDirectory(prefix="evolve-export-") as folder:
         for file, content in files.items():
