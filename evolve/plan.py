@@ -20,7 +20,7 @@ from blake3 import blake3
 
 from evolve import operators, strategies, templates
 from evolve.config import CampaignConfig
-from evolve.data import load_data, with_objectives
+from evolve.data import load_data, written_out
 from evolve.operators.distil import DistilSettings
 from evolve.operators.registry import Operator, check_settings
 from evolve.origin import Origin
@@ -108,7 +108,7 @@ def _resolved(config: CampaignConfig) -> tuple[CampaignConfig, Benchmark]:
     else:
         assert section.dataset is not None
         found = replace(datasets.load(section.dataset, split_seed=section.split_seed), shares=section.shares)
-    config = with_objectives(config, found)
+    config = written_out(config, found)
     found = _measuring(found, config)
     return config, found.with_shuffled_labels(config.seed) if section.shuffled_labels else found
 
@@ -125,7 +125,7 @@ def make_plan(config: CampaignConfig, benchmark: Benchmark | None = None, sandbo
     """Returns the plan of a config. Raises ConfigError or InvalidGraph that names what does not fit and the remedy."""
     for module in config.plugins:
         _import_plugin(module)
-    config, data = (with_objectives(config, benchmark), benchmark) if benchmark is not None else _resolved(config)
+    config, data = (written_out(config, benchmark), benchmark) if benchmark is not None else _resolved(config)
     config = with_whole_graph(config, data)
     graph = OpGraph.from_value(config.graph)
     _check_channels(graph, data)
