@@ -222,7 +222,7 @@ class CampaignConfig(_Model):
         if self.data is None:
             del values["data"]  # keys of configs without it are what they always were
         else:
-            del values["data"]["path"]
+            del values["data"]["path"], values["data"]["target_path"]
         return {name: value for name, value in values.items() if name not in OUTSIDE_KEY}
 
     @property

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
-from evolve.config import CampaignConfig
+from evolve.config import BenchmarkConfig, CampaignConfig
 from evolve.data_config import DataConfig
+from fitness.arrays import ArraySettings, ArrayTarget, benchmark_of_arrays, joined, read_archive
 from fitness.benchmark import Benchmark
 from fitness.metrics import LOSS, Kind
 from fitness.tables import TableSettings, prepare_table, read_table
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from evolve.home import Home
 
 MAX_FILE_BYTES = 1 << 30
+NPZ = "npz"
+#: The array that is told where nobody names one: so a .npy of targets is called.
+TARGET = "target"
 #: What a config leaves to the data; and what a search follows then.
 AUTO = "auto"
 OBJECTIVES: Mapping[Kind, str] = {"classes": "cross_entropy", "numbers": "rmse"}
@@ -101,10 +105,10 @@ def _filled(settings: Mapping[str, Any], found: Mapping[str, int | float]) -> di
 
 def form_of(path: str) -> str:
     """Returns the format that a file's name says. Raises ConfigError for one that none of ours has."""
-    suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise ConfigError(f"data.path: {path}: the name must end in {', '.join(SUFFIXES)}; or say data.format")
-    return SUFFIXES[suffix]
+    suffix, known = Path(path).suffix.lower(), {**SUFFIXES, ".npz": NPZ, ".npy": NPZ}
+    if suffix not in known:
+        raise ConfigError(f"data.path: {path}: the name must end in {', '.join(known)}; or say data.format")
+    return known[suffix]
 
 
 def located(config: CampaignConfig, home: Home) -> CampaignConfig:
@@ -129,11 +133,25 @@ def keep_copy(config: CampaignConfig, home: Home) -> None:
 def _prepared(config: CampaignConfig, data: bytes) -> Benchmark:
     assert config.data is not None
     section, split = config.data, config.benchmark
-    settings = section.model_dump(mode="json", exclude={"path"})
+    settings = section.model_dump(mode="json", exclude={"path", "target_path"})
     key = json.dumps([settings, split.split_seed, split.shares], sort_keys=True)
     if key in _recent:
         _recent.move_to_end(key)
         return _recent[key]
+    try:
+        found = (_from_arrays if section.format == NPZ else _from_table)(section, split, data)
+    except (InputError, BenchmarkError) as error:
+        raise BenchmarkError(f"{section.path}: {error}") from error
+    _recent[key] = found
+    while len(_recent) > _MOST_RECENT:
+        _recent.popitem(last=False)
+    return found
+
+
+def _from_table(section: DataConfig, split: BenchmarkConfig, data: bytes) -> Benchmark:
+    for name in ("targets", "inputs", "target_path"):
+        if getattr(section, name):
+            raise ConfigError(f"data.{name}: of arrays (.npz, .npy) only; a table has one data.target")
     if section.target is None:
         raise ConfigError("data.target: name the column that is to be told, e.g. data.target=price")
     wanted = TableSettings(
@@ -145,32 +163,50 @@ def _prepared(config: CampaignConfig, data: bytes) -> Benchmark:
         split_seed=split.split_seed,
         shares=split.shares,
     )
-    try:
-        table = read_table(data, str(section.format), delimiter=section.delimiter, encoding=section.encoding)
-        found = prepare_table(table, wanted)
-    except InputError as error:
-        raise BenchmarkError(f"{section.path}: {error}") from error
-    _recent[key] = found
-    while len(_recent) > _MOST_RECENT:
-        _recent.popitem(last=False)
-    return found
+    table = read_table(data, str(section.format), delimiter=section.delimiter, encoding=section.encoding)
+    return prepare_table(table, wanted)
+
+
+def _from_arrays(section: DataConfig, split: BenchmarkConfig, data: bytes) -> Benchmark:
+    arrays = read_archive(data)
+    told = {name: ArrayTarget(**target.model_dump()) for name, target in section.targets.items()}
+    name = section.target or (TARGET if TARGET in arrays else None)
+    if name is not None and not told:
+        told = {name: ArrayTarget(section.task, class_weights=section.class_weights)}
+    if not told:
+        raise ConfigError(
+            f"data.target: name the array that is to be told, or several in data.targets; there are {', '.join(arrays)}"
+        )
+    return benchmark_of_arrays(arrays, ArraySettings(told, section.inputs, split.split_seed, split.shares))
 
 
 def _read(section: DataConfig) -> bytes:
-    path, files = Path(section.path).absolute(), LocalFiles()
+    """Returns the bytes of a config's data: of its file, or the archive of a .npy and that of its targets."""
+    if Path(section.path).suffix.lower() != ".npy":
+        return _bytes_of(section.path, "data.path", section.digest)
+    if section.target_path is None:
+        raise ConfigError("data.target_path: name the .npy of what is to be told, e.g. data.target_path=labels.npy")
+    inputs = _bytes_of(section.path, "data.path", section.digest)
+    targets = _bytes_of(section.target_path, "data.target_path", section.digest)
+    try:
+        return joined(inputs, targets)
+    except InputError as error:
+        raise BenchmarkError(f"{section.path}, {section.target_path}: {error}") from error
+
+
+def _bytes_of(name: str, key: str, digest: str) -> bytes:
+    path, files = Path(name).absolute(), LocalFiles()
     if path.is_dir():
-        raise ConfigError(f"data.path: {section.path} is a folder: name a file")
+        raise ConfigError(f"{key}: {name} is a folder: name a file")
     try:
         size = files.size(path)
         if size > MAX_FILE_BYTES:
             raise ConfigError(
-                f"data.path: {section.path} has {size:,} bytes, at most {MAX_FILE_BYTES:,} are read: take a sample of rows"
+                f"{key}: {name} has {size:,} bytes, at most {MAX_FILE_BYTES:,} are read: take a sample of rows"
             )
         return files.read_bytes(path)
     except NotFound:
-        hint = f", and this home holds no copy of it (BLAKE3 {section.digest[:16]})" if section.digest else ""
-        raise NotFound(
-            f"data.path: {section.path}: there is no such file{hint}; say where it is with data.path=FILE"
-        ) from None
+        hint = f", and this home holds no copy of it (BLAKE3 {digest[:16]})" if digest else ""
+        raise NotFound(f"{key}: {name}: there is no such file{hint}; say where it is with {key}=FILE") from None
     except PermissionError as error:
-        raise ConfigError(f"data.path: {section.path}: no permission to read it") from error
+        raise ConfigError(f"{key}: {name}: no permission to read it") from error

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from evolve import display
 from evolve.display import count, duration, number, short_id, thinned
+from fitness.metrics import sign_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 
 MAX_FRONT = 8
 BEST_BY_OPERATOR = (
-    "SELECT operator, count(DISTINCT individual) AS births, max(value) AS best FROM individuals JOIN scores "
+    "SELECT operator, count(DISTINCT individual) AS births, {best}(value) AS best FROM individuals JOIN scores "
     "USING (individual) WHERE objective = '{objective}' AND split = 'validation' AND tier = 'ultimate' "
-    "GROUP BY 1 ORDER BY 3 DESC"
+    "GROUP BY 1 ORDER BY 3{order}"
 )
 #: Where a project keeps a few rows of a benchmark to try a block on.
 SAMPLES = "experiments/{dataset}/samples.npz"
@@ -42,8 +43,9 @@ def last_page(
 ) -> list[Any]:
     """Returns the page of a finished campaign."""
     parts: list[Any] = [_opening(summary), _reached(summary, decision, baselines)]
-    front = _front(summary["front"], summary.get("objective", "accuracy"))
-    parts += [part for part in (front, _operators(summary["operators"])) if part is not None]
+    objective = summary.get("objective", "accuracy")
+    tables = (_front(summary["front"], objective), _operators(summary["operators"], objective))
+    parts += [part for part in tables if part is not None]
     return [*parts, _promotion(decision, config), _places(summary, home), _next(summary, decision, config, home)]
 
 
@@ -112,12 +114,15 @@ def _front(front: Sequence[Mapping[str, Any]], objective: str) -> Table | None:
     return table
 
 
-def _operators(operators: Sequence[Mapping[str, Any]]) -> Table | None:
+def _operators(operators: Sequence[Mapping[str, Any]], objective: str) -> Table | None:
     if not operators:
         return None
     total = sum(entry["flops"] for entry in operators) or 1.0
     table = _table("By which operators", ("operator", "births", "best", "share of the cost"))
-    for entry in sorted(operators, key=lambda entry: -(entry["best"] or 0.0)):
+    sign = sign_of(objective)
+    known = [entry for entry in operators if entry["best"] is not None]
+    unknown = [entry for entry in operators if entry["best"] is None]
+    for entry in [*sorted(known, key=lambda entry: -sign * entry["best"]), *unknown]:
         table.add_row(entry["operator"], f"{entry['births']:,}", number(entry["best"]), f"{entry['flops'] / total:.0%}")
     return table
 
@@ -163,6 +168,12 @@ def _next(summary: Mapping[str, Any], decision: Decision | None, config: Campaig
     return text
 
 
+def best_by_operator(objective: str) -> str:
+    """Returns the statement that shows what each operator reached on an objective, the best first."""
+    best, order = ("max", " DESC") if sign_of(objective) > 0 else ("min", "")
+    return BEST_BY_OPERATOR.format(objective=objective, best=best, order=order)
+
+
 def next_commands(
     summary: Mapping[str, Any], decision: Decision | None, config: CampaignConfig, home: Home
 ) -> list[str]:
@@ -174,7 +185,7 @@ def next_commands(
     commands = [
         "heads",
         f"lineage {name} --ancestors",
-        f'query "{BEST_BY_OPERATOR.format(objective=summary.get("objective", "accuracy"))}"',
+        f'query "{best_by_operator(summary.get("objective", "accuracy"))}"',
         f"infer {name}@{tier} --input {samples if Path(samples).is_file() else 'FILE'}",
         "ui",
     ]

@@ -289,3 +289,9 @@ def objective_of(name: str) -> Objective | None:
         return Objective(name, "min", "score")
     metric = METRICS.get(name.rpartition(".")[2])
     return Objective(name, metric.direction, "score") if metric is not None else None
+
+
+def sign_of(name: str) -> int:
+    """Returns 1 where a larger value of an objective is better, also of one that nobody knows; else -1."""
+    known = objective_of(name)
+    return -1 if known is not None and known.direction == "min" else 1

@@ -7,7 +7,7 @@ Nouns: *tensor block*, *manifest* (the description that the id hashes), *leaf* (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
@@ -71,6 +71,45 @@ class TensorBlock:
             _check_tensor(name, self.tensors[name], shape)
         if self.decoder is not None:
             _check_decoder(self.decoder, self.graph)
+
+    @staticmethod
+    def from_torch(
+        module: torch.nn.Module,
+        example: torch.Tensor | Sequence[torch.Tensor] | Mapping[str, torch.Tensor],
+        outputs: Sequence[str] | None = None,
+    ) -> TensorBlock:
+        """The block that computes what a PyTorch module computes in evaluation mode; the module is not changed.
+
+        Input channels are called as the arguments of ``forward``, tensors as in ``state_dict``. Hidden widths become
+        width symbols, tied where they must be equal. Batch norms go into the weights before them. Runs the module's code.
+
+        Args:
+            example: what the module is called with: a tensor, several, or a mapping by argument; one sample or more in
+                the first axis of each, ``[N, *shape]``.
+            outputs: names for the output channels, in order. None: keys of a dict, ``output`` or ``output_0`` and so on.
+
+        Raises:
+            UnsupportedModule: calls without counterpart, all of them, each with the nearest operation that has one.
+            InputError: ``torch.export`` cannot capture the module, or it does not compute the same each time.
+            NotFinite: a parameter holds NaN or infinity.
+
+        Source: `torch.export <https://docs.pytorch.org/docs/stable/export.html>`_.
+        """
+        from population.exchange import from_torch
+
+        return from_torch(module, example, outputs)
+
+    def to_torch(self, tier: str = WIDEST) -> torch.nn.Module:
+        """A PyTorch module in evaluation mode that computes what the block computes at a tier; its tensors are copies.
+
+        Called with channels by name, or in alphabetical order, ``[N, *shape]`` each; gives a tensor, or a dict by channel
+        where there are several outputs. Keys of ``state_dict`` are the names of the tensors.
+
+        Raises: InputError for a tier that the block does not have.
+        """
+        from population.exchange import to_torch
+
+        return to_torch(self, tier)
 
     @property
     def tier_names(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@
     │   ├── FormatError                 bytes that are not in a format we read
     │   ├── BenchmarkError              data, splits or columns that do not fit
     │   └── NotFound                    no such block, head, campaign or file
+    ├── ExportDiffers                1  a copy in another format does not compute what its block computes
     ├── DamageError                  1  stored bytes are not what was written
     │   ├── StoreCorrupt
     │   └── LineageCorrupt
@@ -52,6 +53,12 @@ class BenchmarkError(InputError):
 
 class NotFound(InputError):
     """No block, head, campaign, individual or file has this name."""
+
+
+class ExportDiffers(EvolveError):
+    """A copy in another format does not compute what its block computes; nothing of it is kept."""
+
+    exit_code = 1
 
 
 class DamageError(EvolveError):

@@ -148,8 +148,8 @@ def _read_attributes(node: Node, operation: Operation) -> dict[str, Attribute]:
 
 
 _EXAMPLES: Final = {
-    "out": 16, "kernel": 3, "shape": "[16, 2, 2]", "heads": 4, "head_width": 8, "num_embeddings": 100, "sizes": "[3, 2]",
-    "positions": "[0, 2]", "mean": "[0.5, 2]", "deviation": "[1, 3]",
+    "out": 16, "kernel": 3, "shape": "[16, 2, 2]", "order": "[1, 0]", "length": 1, "heads": 4, "head_width": 8,
+    "num_embeddings": 100, "sizes": "[3, 2]", "positions": "[0, 2]", "mean": "[0.5, 2]", "deviation": "[1, 3]",
 }  # fmt: skip
 
 

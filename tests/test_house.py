@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = ("population", "fitness", "evolve")
-OUTSIDE = ("ray", "duckdb", "mlflow", "typer", "optuna")
+OUTSIDE = ("ray", "duckdb", "mlflow", "typer", "optuna", "onnx")
 HEAVY = (
     "torch",
     "ray",

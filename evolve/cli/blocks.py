@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evolve.cli import options, output
+from evolve.cli.exchange import export_block, import_block
 from evolve.cli.helptext import help_of
 from evolve.cli.new import list_templates, new_block
 
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from population.block import TensorBlock
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Look at the blocks in the store, and make new ones."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Look at the blocks in the store, make new ones, take them in and out.",
 )
 
 
@@ -166,5 +169,7 @@ def _show_text(value: dict[str, Any]) -> list[Any]:
 
 app.command("list", help=help_of(list_blocks))(list_blocks)
 app.command("show", help=help_of(show_block))(show_block)
+app.command("export", help=help_of(export_block))(export_block)
+app.command("import", help=help_of(import_block))(import_block)
 app.command("new", help=help_of(new_block))(new_block)
 app.command("templates", help=help_of(list_templates))(list_templates)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fitness.metrics import objective_of
+from fitness.metrics import sign_of
 
 #: So many points along a curve at most; a longer campaign's generations are joined.
 MAX_POINTS = 240
@@ -40,12 +40,6 @@ _TABLES = (
     FROM judged JOIN born USING (individual)
     WHERE objective = $lead AND split = 'validation' AND repeat = 0 AND value IS NOT NULL AND flops IS NOT NULL""",
 )
-
-
-def sign_of(objective: str) -> int:
-    """Returns 1 where a larger value of an objective is better, else -1."""
-    known = objective_of(objective)
-    return -1 if known is not None and known.direction == "min" else 1
 
 
 class Evidence:

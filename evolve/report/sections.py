@@ -17,7 +17,8 @@ import yaml
 from evolve.display import count, duration, number, short_id, thinned
 from evolve.report import plots
 from evolve.report.ancestry import Ancestry, Kinsman
-from evolve.report.evidence import MAX_FRONT, MAX_ROWS, Evidence, sign_of
+from evolve.report.evidence import MAX_FRONT, MAX_ROWS, Evidence
+from fitness.metrics import sign_of
 
 TIERS = ("lite", "pro", "ultimate")
 MAX_CHARTS = 4

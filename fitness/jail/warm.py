@@ -26,6 +26,8 @@ ATTRIBUTES: Mapping[str, Any] = {
     "out": 8,
     "kernel": 3,
     "shape": [12, 4],
+    "order": [1, 0],
+    "length": 1,
     "size": 12,
     "num_embeddings": 12,
     "heads": 2,

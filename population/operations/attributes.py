@@ -167,6 +167,17 @@ def shape() -> AttributeKind:
     return AttributeKind(read, is_required=True)
 
 
+def order() -> AttributeKind:
+    """Every axis once, counted from 0: a permutation; must be given."""
+
+    def read(value: object) -> Attribute:
+        if not isinstance(value, list | tuple) or sorted(map(str, value)) != sorted(map(str, range(len(value)))):
+            raise InvalidGraph(f"expected every axis once, such as [1, 0], got {value!r}"[:200])
+        return tuple(int(axis) for axis in value)
+
+    return AttributeKind(read, is_required=True)
+
+
 def per_axis(value: Attribute, axes: int) -> tuple[int, ...]:
     """The numbers of a ``sizes`` attribute, one for each axis."""
     return tuple(int(item) for item in value) if isinstance(value, tuple) else (int(value),) * axes

@@ -43,7 +43,7 @@ def _table_rows(ids: torch.Tensor, attributes: Attributes, axis: int) -> torch.T
     sizes = torch.tensor(counts if isinstance(counts, tuple) else [counts])  # [C] or [1]
     sizes = sizes.reshape(-1, *(1,) * (ids.dim() - 1 - axis)) if isinstance(counts, tuple) else sizes
     bad = (rows != ids) | (rows < 0) | (rows >= sizes)
-    if bool(bad.any()):
+    if not torch.compiler.is_exporting() and bool(bad.any()):
         found = ids[bad][0].item()
         raise InputError(
             f"embedding: {found:g} is no id of its table of {counts}: ids are whole numbers from 0 below that"

@@ -1,4 +1,6 @@
-"""``flatten`` and ``reshape``: the same entries in the same order under other axes; nothing is copied."""
+"""``flatten`` and ``reshape``: the same entries in the same order under other axes; ``permute``: the axes in another order;
+``narrow``: a run of entries along one axis. Nothing is computed.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,11 @@ from collections.abc import Sequence
 
 import torch
 
-from population.dims import Shape, flatten, format_dim, parse_dim
+from population.dims import Shape, constant, fixed, flatten, format_dim, format_shape, parse_dim
 from population.errors import InvalidGraph
+from population.operations.attributes import order as order_kind
 from population.operations.attributes import shape as shape_kind
+from population.operations.attributes import size
 from population.operations.registry import Attributes, Call, Inferred, Operation, Sizes, register
 
 
@@ -67,6 +71,76 @@ reshape = register(
         _run_reshape,
         _run_reshape_single,
         {"shape": shape_kind()},
+        keeps_zero=True,
+    )
+)
+
+
+def _order(attributes: Attributes) -> tuple[int, ...]:
+    order = attributes["order"]
+    assert isinstance(order, tuple)
+    return order
+
+
+def _infer_permute(inputs: Sequence[Shape], attributes: Attributes) -> Inferred:
+    (shape,), order = inputs, _order(attributes)
+    if len(order) != len(shape):
+        raise InvalidGraph(f"expected an order of {len(shape)} axes, as {format_shape(shape)} has, got {list(order)}")
+    return Inferred(tuple(shape[axis] for axis in order))
+
+
+def _run_permute(call: Call) -> torch.Tensor:
+    (values,), order = call.inputs, _order(call.attributes)
+    return values.permute(0, *(1 + axis for axis in order), values.dim() - 1)
+
+
+permute = register(
+    Operation(
+        "permute",
+        _infer_permute,
+        _no_flops,
+        _run_permute,
+        lambda call: call.inputs[0].permute(0, *(1 + axis for axis in _order(call.attributes))),
+        {"order": order_kind()},
+        keeps_zero=True,
+    )
+)
+
+
+def _infer_narrow(inputs: Sequence[Shape], attributes: Attributes) -> Inferred:
+    (shape,) = inputs
+    axis, start, length = _cut(attributes)
+    if axis >= len(shape):
+        raise InvalidGraph(f"there is no axis {axis}: {format_shape(shape)} has {len(shape)}, counted from 0")
+    most = constant(shape[axis])
+    if most is None:
+        raise InvalidGraph(f"an axis of fixed size is cut, got {format_dim(shape[axis])}: give it a fixed size")
+    if start + length > most:
+        raise InvalidGraph(f"entries {start} to {start + length} lie outside axis {axis} of {most}")
+    return Inferred((*shape[:axis], fixed(length), *shape[axis + 1 :]))
+
+
+def _cut(attributes: Attributes) -> tuple[int, int, int]:
+    axis, start, length = (attributes[name] for name in ("axis", "start", "length"))
+    assert isinstance(axis, int)
+    assert isinstance(start, int)
+    assert isinstance(length, int)
+    return axis, start, length
+
+
+def _run_narrow(call: Call) -> torch.Tensor:
+    axis, start, length = _cut(call.attributes)
+    return call.inputs[0].narrow(1 + axis, start, length)
+
+
+narrow = register(
+    Operation(
+        "narrow",
+        _infer_narrow,
+        _no_flops,
+        _run_narrow,
+        _run_narrow,
+        {"axis": size(0, least=0), "start": size(0, least=0), "length": size()},
         keeps_zero=True,
     )
 )

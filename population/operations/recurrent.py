@@ -83,16 +83,30 @@ def _step(read: torch.Tensor, kept: torch.Tensor, state: torch.Tensor) -> torch.
 def _run_single(call: Call) -> torch.Tensor:
     values = call.inputs[0]  # [N, E, L]
     weights = [call.parameters[name] for name in ("weight_ih", "weight_hh")]
-    biases = [call.parameters.get(name) for name in ("bias_ih", "bias_hh")]
+    biases = [call.parameters[name] for name in ("bias_ih", "bias_hh") if name in call.parameters]
+    if len(call.inputs) == 1:
+        return _whole_layer(call, [*weights, *biases])
     state = values.new_zeros(values.shape[0], weights[1].shape[1])
     states: dict[int, torch.Tensor] = {}
     for place in _order(call, values.shape[2]):
         new = torch.gru_cell(values[:, :, place], state, *weights, *biases)
-        live = call.inputs[1][:, place, None] != 0 if len(call.inputs) > 1 else torch.ones(1, 1, dtype=torch.bool)
+        live = call.inputs[1][:, place, None] != 0
         state, states[place] = torch.where(live, new, state), new * live
     if call.attributes["returns"] == "last":
         return state
     return torch.stack([states[place] for place in range(values.shape[2])], dim=2)
+
+
+def _whole_layer(call: Call, weights: list[torch.Tensor]) -> torch.Tensor:
+    """The same without padding: torch's own layer, which formats such as ONNX know as one."""
+    places = call.inputs[0].transpose(1, 2)  # [N, L, E]
+    if call.attributes["reverse"]:
+        places = places.flip(1)
+    state = places.new_zeros(1, places.shape[0], weights[1].shape[1])
+    found, last = torch.gru(places, state, weights, bool(call.attributes["bias"]), 1, 0.0, False, False, True)
+    if call.attributes["returns"] == "last":
+        return last[0]
+    return (found.flip(1) if call.attributes["reverse"] else found).transpose(1, 2)
 
 
 gru = register(

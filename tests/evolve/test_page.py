@@ -113,10 +113,23 @@ def test_commands_are_whole_lines_with_the_prefix_and_home_that_work_here(
     elsewhere = page.next_commands(SUMMARY, PROMOTED, CONFIG, Home(tmp_path / "my home"))
     assert all(command.endswith(" --home 'my home'") for command in elsewhere)
     text = text_of(SUMMARY, PROMOTED, tmp_path / ".evolve")
-    assert any(page.BEST_BY_OPERATOR.format(objective="accuracy") in line for line in text.splitlines())
+    assert any(page.best_by_operator("accuracy") in line for line in text.splitlines())
 
 
 def test_without_a_head_the_commands_name_the_champion(tmp_path: Path) -> None:
     refused = Decision("refused", [], 0, BLOCK)
     commands = page.next_commands(SUMMARY, refused, CONFIG, Home(tmp_path))
     assert f"lineage {BLOCK[:12]} " in commands[1]
+
+
+def test_what_is_to_be_small_is_sorted_and_asked_for_from_below(tmp_path: Path) -> None:
+    """A campaign that followed a loss showed its worst operator first, and told to ask for the largest loss."""
+    operators = [
+        {"operator": name, "births": 1, "best": best, "flops": 1}
+        for name, best in (("a", 2.0), ("b", 0.5), ("c", None))
+    ]
+    text = text_of({**SUMMARY, "objective": "loss", "operators": operators}, PROMOTED, tmp_path / ".evolve")
+    table = text[text.index("By which operators") :]
+    assert table.index("\nb ") < table.index("\na ") < table.index("\nc ")
+    assert page.best_by_operator("loss").startswith("SELECT operator, count(DISTINCT individual) AS births, min(value)")
+    assert page.best_by_operator("loss").endswith("ORDER BY 3")

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from population.graph import OpGraph
 from population.stack import Stack
 
-ACTIVATIONS = ("relu", "gelu", "tanh", "sigmoid", "softmax")
+ACTIVATIONS = (
+    "relu", "gelu", "tanh", "sigmoid", "softmax", "silu", "softplus", "elu", "leaky_relu", "hardtanh", "log_softmax"
+)  # fmt: skip
 WIDTHS = st.integers(1, 6)
 
 

@@ -20,10 +20,11 @@ from population.operations.windows import Window
 from tests.population.strategies import node, random_inputs, random_stack
 
 EXPECTED = (
-    "add", "avg_pool1d", "avg_pool2d", "concatenate", "conv1d", "conv2d", "embedding", "flatten", "gelu", "gru", "impute",
-    "isnan", "layer_norm", "linear", "masked_mean", "max_pool1d", "max_pool2d", "multi_head_attention", "multiply",
-    "not_equal", "one_hot", "positional_embedding", "positional_encoding", "relu", "reshape", "sequence_mask", "sigmoid",
-    "softmax", "standardize", "tanh",
+    "add", "avg_pool1d", "avg_pool2d", "concatenate", "conv1d", "conv2d", "elu", "embedding", "flatten", "gelu",
+    "gru", "hardtanh", "impute", "isnan", "layer_norm", "leaky_relu", "linear", "log_softmax", "masked_mean",
+    "max_pool1d", "max_pool2d", "multi_head_attention", "multiply", "narrow", "not_equal", "one_hot", "permute",
+    "positional_embedding", "positional_encoding", "relu", "reshape", "sequence_mask", "sigmoid", "silu", "softmax",
+    "softplus", "standardize", "tanh",
 )  # fmt: skip
 
 
@@ -115,6 +116,14 @@ WINDOWED = [
     ("tanh", (3,), {}),
     ("sigmoid", (3,), {}),
     ("softmax", (3, 2), {}),
+    ("log_softmax", (3, 2), {}),
+    ("silu", (3, 2), {}),
+    ("softplus", (3, 2), {}),
+    ("elu", (3, 2), {}),
+    ("elu", (3,), {"alpha": 0.5}),
+    ("leaky_relu", (3, 2), {"negative_slope": 0.2}),
+    ("hardtanh", (3, 2), {}),
+    ("hardtanh", (3, 2), {"min_val": 0, "max_val": 6}),
     ("layer_norm", (3, 4), {}),
     ("layer_norm", (5,), {"affine": False, "eps": 0.1}),
     ("layer_norm", (3, 4), {"over": "units"}),
@@ -133,6 +142,9 @@ WINDOWED = [
     ("multiply", (3,), {}),
     ("flatten", (3, 2, 2), {}),
     ("reshape", (4, 3), {"shape": [2, 2, 3]}),
+    ("permute", (4, 3, 2), {"order": [2, 0, 1]}),
+    ("narrow", (4, 3), {"length": 1, "start": 2}),
+    ("narrow", (4, 3), {"axis": 1, "length": 2}),
     ("impute", (3,), {"value": [1.0, 2.0, 3.0]}),
     ("standardize", (3, 2), {"mean": [0, 1, -1.5], "deviation": [1, 0.5, 2]}),
     ("standardize", (3,), {"mean": [0, 1, -1.5], "deviation": [1, 0.5, 2], "limit": 2.5}),
@@ -231,6 +243,11 @@ def test_concatenate_and_two_input_arithmetic_take_values_of_several_channels():
         ("reshape", ((2, 3),), {"shape": [7]}, "flattens to 6.*got 7"),
         ("linear", ((),), {"out": 1}, "at least one axis"),
         ("softmax", ((),), {}, "at least one axis"),
+        ("permute", ((2, 3),), {"order": [0, 2]}, "every axis once"),
+        ("permute", ((2, 3),), {"order": [0]}, r"an order of 2 axes"),
+        ("narrow", ((2, 3),), {"axis": 2, "length": 1}, "no axis 2"),
+        ("narrow", ((2, 3),), {"axis": 1, "start": 2, "length": 2}, "outside axis 1 of 3"),
+        ("hardtanh", ((2,),), {"min_val": 1}, "below max_val"),
         ("avg_pool1d", ((2, 8),), {"kernel": 2, "padding": 2}, "half of the kernel"),
         ("conv2d", ((2, 8),), {"out": 1, "kernel": 2}, "3 axes"),
     ],

@@ -1,0 +1,143 @@
+"""Exports: a block, or one tier of it, as files that others load; run against the block on seeded inputs first.
+
+Nouns: *export* (files by name, and what was measured of them), *format* (``onnx``, ``safetensors``, ``torch``).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from evolve.exchange.plain_files import block_bytes, block_of, decoder_facts, run_source
+from fitness.forward import single_threaded
+from population.block import TensorBlock
+from population.errors import ExportDiffers, InputError
+from population.exchange import NUM_INPUTS, BlockModule, exported, seeded_inputs, source_of, to_torch
+from population.interpret import run_block
+from population.tiers import WIDEST
+
+FORMATS: Final = ("onnx", "safetensors", "torch")
+ENDINGS: Final = {"onnx": ".onnx", "safetensors": ".safetensors", "torch": ".py"}
+#: How far a copy may lie from its block, in units of the block's largest output (at least 1).
+TOLERANCE: Final = 1e-5
+#: So many samples at once are tried, each from the same inputs.
+BATCHES: Final = (1, 7, NUM_INPUTS)
+Tensors = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was exported.
+
+    Attributes:
+        files: content by name. largest_difference: from the block, on ``NUM_INPUTS`` seeded inputs in batches of ``batches``.
+        outputs: shape of one sample by channel.
+    """
+
+    files: Mapping[str, bytes]
+    largest_difference: float
+    batches: tuple[int, ...]
+    outputs: Mapping[str, tuple[int, ...]]
+
+
+def export_block(block: TensorBlock, kind: str, name: str, tier: str | None = None, title: str = "") -> Export:
+    """A block in another format, checked.
+
+    Args:
+        kind: one of FORMATS. name: of the files, without ending; they refer to each other by it.
+        tier: that tier alone; None: the whole block, which is its widest tier where the format has no tiers.
+        title: what the file says of itself.
+
+    Raises:
+        InputError: no such format or tier, or no files can be made of this block. ExportDiffers: the copy does not compute
+            what the block computes.
+    """
+    if kind not in FORMATS:
+        raise InputError(f"--format {kind!r}: choose from {', '.join(FORMATS)}")
+    chosen = block if tier is None else TensorBlock(block.graph_of(tier), block.tensors_of(tier), decoder=block.decoder)
+    inputs = seeded_inputs(chosen.graph)
+    with torch.no_grad(), single_threaded():
+        wanted = run_block(chosen, inputs)
+        makers: Mapping[str, Callable[..., tuple[dict[str, bytes], float]]] = {
+            "onnx": _onnx, "safetensors": _safetensors, "torch": _torch
+        }  # fmt: skip
+        files, difference = makers[kind](chosen, inputs, wanted, name, title)
+    scale = max(1.0, *(float(value.abs().max()) for value in wanted.values()))
+    if not difference <= TOLERANCE * scale:
+        raise ExportDiffers(
+            f"the {kind} copy differs from the block by {difference:.3g} on {NUM_INPUTS:,} seeded inputs, where at most "
+            f"{TOLERANCE * scale:.0e} is allowed: nothing was written; please report the block"
+        )
+    batches = (NUM_INPUTS,) if kind == "safetensors" else BATCHES
+    return Export(files, difference, batches, {channel: tuple(one.shape[1:]) for channel, one in wanted.items()})
+
+
+def _safetensors(
+    block: TensorBlock, inputs: Tensors, wanted: Tensors, name: str, title: str
+) -> tuple[dict[str, bytes], float]:
+    data = block_bytes(block)
+    return {f"{name}.safetensors": data}, _largest(run_block(block_of(data), inputs), wanted)
+
+
+def _onnx(
+    block: TensorBlock, inputs: Tensors, wanted: Tensors, name: str, title: str
+) -> tuple[dict[str, bytes], float]:
+    from evolve.exchange.onnx_files import onnx_of, run_onnx
+
+    program = exported(_module(block), inputs)
+    facts = {"title": title, "block": block.id, **decoder_facts(block)}
+    data = onnx_of(program, sorted(inputs), list(wanted), facts)
+
+    def run(given: Tensors) -> dict[str, torch.Tensor]:
+        found = run_onnx(data, {channel: value.numpy() for channel, value in given.items()})
+        return {channel: torch.from_numpy(np.asarray(value)) for channel, value in found.items()}
+
+    return {f"{name}.onnx": data}, _largest_of_batches(run, inputs, wanted)
+
+
+def _torch(
+    block: TensorBlock, inputs: Tensors, wanted: Tensors, name: str, title: str
+) -> tuple[dict[str, bytes], float]:
+    program = exported(_module(block), inputs)
+    text, tensors = source_of(program, sorted(inputs), list(wanted), name, title)
+    weights = bytes(
+        safetensors.torch.save(
+            {key: value.contiguous().clone() for key, value in tensors.items()}, decoder_facts(block)
+        )
+    )
+    files = {f"{name}.py": text.encode(), f"{name}.safetensors": weights}
+    with tempfile.TemporaryDirectory(prefix="evolve-export-") as folder:
+        for file, content in files.items():
+            (Path(folder) / file).write_bytes(content)
+        source = Path(folder) / f"{name}.py"
+        difference = _largest_of_batches(lambda given: run_source(source, given, tuple(wanted)), inputs, wanted)
+    return files, difference
+
+
+def _module(block: TensorBlock) -> BlockModule:
+    return to_torch(block, WIDEST)
+
+
+def _largest_of_batches(run: Callable[[Tensors], Tensors], inputs: Tensors, wanted: Tensors) -> float:
+    """The largest difference over all batches; the first samples of the inputs in each."""
+    differences = []
+    for size in BATCHES:
+        found = run({channel: value[:size] for channel, value in inputs.items()})
+        differences.append(_largest(found, {channel: value[:size] for channel, value in wanted.items()}))
+    return max(differences)
+
+
+def _largest(found: Tensors, wanted: Tensors) -> float:
+    """The largest difference. Raises: ExportDiffers where a channel is missing or has another shape."""
+    for channel, value in wanted.items():
+        if channel not in found or found[channel].shape != value.shape:
+            shape: Any = list(found[channel].shape) if channel in found else "nothing"
+            raise ExportDiffers(f"output {channel!r} of the copy is {shape}, the block gives {list(value.shape)}")
+    return max(float((found[channel] - value).abs().max()) for channel, value in wanted.items())

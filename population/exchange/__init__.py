@@ -1,0 +1,22 @@
+"""PyTorch modules in and out: ``from_torch`` makes a block of a module, ``to_torch`` a module of a block.
+
+Nouns: those of its modules; see `population.exchange.importing`.
+"""
+
+from __future__ import annotations
+
+from population.exchange.importing import UnsupportedModule, from_torch
+from population.exchange.module import BlockModule, to_torch
+from population.exchange.samples import NUM_INPUTS, seeded_inputs
+from population.exchange.source import exported, source_of
+
+__all__ = [
+    "NUM_INPUTS",
+    "BlockModule",
+    "UnsupportedModule",
+    "exported",
+    "from_torch",
+    "seeded_inputs",
+    "source_of",
+    "to_torch",
+]

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from evolve.exchange import exporting, plain_files
+from evolve.exchange.exporting import export_block
+from evolve.exchange.onnx_files import run_onnx
+from experiments.exchange.zoo import CASES
+from population.block import TensorBlock
+from population.errors import ExportDiffers, FormatError, InputError
+from population.exchange import seeded_inputs
+from population.gates import ExitGate
+from population.interpret import run_block
+from tests.population.strategies import cnn, random_stack
+
+
+@pytest.fixture(scope="module")
+def block() -> TensorBlock:
+    """A small convolutional network with tiers and a gate."""
+    tiers = {"lite": {"c1": 4, "c2": 8}, "ultimate": {"c1": 8, "c2": 16}}
+    gate = ExitGate.from_value({"when": "confidence(logits) > 0.5", "tier": "lite"})
+    return TensorBlock.from_stack(random_stack(cnn(), 1, std=0.1), 0, tiers, (gate,))
+
+
+def test_an_onnx_file_takes_any_number_of_samples_and_gives_what_the_tier_gives(block: TensorBlock) -> None:
+    made = export_block(block, "onnx", "small", "lite", "A title.")
+    (data,) = made.files.values()
+    assert (list(made.files), made.batches, made.outputs) == (["small.onnx"], (1, 7, 1000), {"logits": (10,)})
+    assert made.largest_difference < 1e-5
+    inputs = seeded_inputs(block.graph, 33, seed=5)
+    found = run_onnx(data, {"image": inputs["image"].numpy()})["logits"]
+    torch.testing.assert_close(
+        torch.from_numpy(found), run_block(block, inputs, "lite")["logits"], atol=1e-5, rtol=1e-5
+    )
+
+
+def test_a_torch_file_runs_without_this_project(block: TensorBlock) -> None:
+    made = export_block(block, "torch", "small")
+    assert list(made.files) == ["small.py", "small.safetensors"]
+    assert made.largest_difference < 1e-5
+    text = made.files["small.py"].decode()
+    assert not any(name in text for name in ("population", "fitness", "import evolve"))
+
+
+def test_a_safetensors_file_holds_the_whole_block_and_a_tier_alone_as_one(block: TensorBlock) -> None:
+    whole = export_block(block, "safetensors", "small")
+    assert plain_files.block_of(whole.files["small.safetensors"]) == block
+    lite = plain_files.block_of(export_block(block, "safetensors", "small", "lite").files["small.safetensors"])
+    assert lite.graph.symbols == {"c1": 4, "c2": 8}
+    assert lite.flops() == block.flops("lite")
+
+
+@pytest.mark.parametrize("place", [3, 200, -40])
+def test_a_damaged_safetensors_file_is_refused(block: TensorBlock, place) -> None:
+    data = bytearray(plain_files.block_bytes(block))
+    data[place] ^= 0x41
+    with pytest.raises(FormatError):
+        plain_files.block_of(bytes(data))
+
+
+def test_a_copy_that_computes_something_else_is_not_given_away(block: TensorBlock, monkeypatch) -> None:
+    real = plain_files.block_of
+
+    def wrong(data: bytes) -> TensorBlock:
+        good = real(data)
+        return TensorBlock(good.graph, {name: 1.01 * tensor for name, tensor in good.tensors.items()})
+
+    monkeypatch.setattr(exporting, "block_of", wrong)
+    with pytest.raises(ExportDiffers, match="nothing was written"):
+        export_block(block, "safetensors", "small")
+
+
+def test_an_unknown_format_or_tier_is_refused(block: TensorBlock) -> None:
+    with pytest.raises(InputError, match="choose from onnx"):
+        export_block(block, "onxx", "small")
+    with pytest.raises(InputError, match="no tier 'pro'"):
+        export_block(block, "onnx", "small", "pro")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["onnx", "torch"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_module_of_the_zoo_comes_out_of_onnx_and_torch(case, kind) -> None:
+    module, example = case.make(torch.Generator().manual_seed(7))
+    made = export_block(TensorBlock.from_torch(module, example), kind, "copy")
+    assert made.largest_difference < 1e-5
