@@ -405,7 +405,7 @@ def _judge(plan: Plan, judge: Judge | None) -> Iterator[Judge]:
         return
     section = plan.config.limits
     limits = Limits.of(section.seconds, section.memory_mib)
-    with closing(SubprocessJudge(plugins=plan.config.plugins, limits=limits)) as own:
+    with closing(SubprocessJudge(plugins=plan.plugins, limits=limits)) as own:
         yield own
 
 
