@@ -20,11 +20,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from evolve.data_config import DataConfig
 from evolve.fitness_config import FitnessConfig, find_beside, with_fitness_defaults
+from evolve.model_config import ModelConfig
 from evolve.tune_config import TuneConfig
 from population.cbor import encode
 from population.errors import ConfigError
 
 MAX_BYTES = 1 << 20
+#: Sections that a text stands for on the command line: ``model=FILE``.
+SHORT = {"model": "path"}
 #: Keys that say where and how fast, never what: they lie outside the campaign key.
 OUTSIDE_KEY = ("name", "run", "promote")
 #: What the YAML library raises for text that is none, dates and numbers that cannot be, or nesting without end.
@@ -130,6 +133,7 @@ class CampaignConfig(_Model):
     benchmark: BenchmarkConfig = BenchmarkConfig()
     data: DataConfig | None = None
     fitness: FitnessConfig | None = None
+    model: ModelConfig | None = None
     graph: Mapping[str, Any]
     widths: Mapping[str, tuple[int, ...]] = Field(default={}, description="first widths to draw from, by symbol")
     objectives: tuple[str, ...] = Field(default=("accuracy",), min_length=1)
@@ -153,6 +157,15 @@ class CampaignConfig(_Model):
     def _follows_from_fitness(cls, values: Any) -> Any:
         return with_fitness_defaults(values) if isinstance(values, Mapping) else values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _begins_with_a_model(cls, values: Any) -> Any:
+        """``model: FILE`` means its path; a model brings its own graph."""
+        if not isinstance(values, Mapping) or values.get("model") is None:
+            return values
+        model = values["model"]
+        return {"graph": {}, **values, "model": {"path": model} if isinstance(model, str) else model}
+
     @model_validator(mode="after")
     def _has_data(self) -> CampaignConfig:
         if (self.benchmark.dataset is None) == (self.data is None):
@@ -175,6 +188,10 @@ class CampaignConfig(_Model):
             del values["data"]  # keys of configs without it are what they always were
         else:
             del values["data"]["path"], values["data"]["target_path"]
+        if self.model is None:
+            del values["model"]
+        else:
+            values["model"] = {"block": self.model.block}
         return {name: value for name, value in values.items() if name not in OUTSIDE_KEY}
 
     @property
@@ -292,6 +309,8 @@ def _set(values: dict[str, Any], text: str, what: str) -> None:
         value = _load(raw)
     except _UNREADABLE as error:
         raise ConfigError(f"{what} {text[:80]!r}: the value is not readable as YAML") from error
+    if key in SHORT and isinstance(value, str):
+        key = f"{key}.{SHORT[key]}"
     try:
         set_key(values, key, value)
     except ConfigError as error:
