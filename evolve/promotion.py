@@ -17,12 +17,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from evolve.candidate import Candidate, find_candidate, interface_objections
+from evolve.gate import Terms, tests_of
 from evolve.heldout import SPLIT, Finding, look
 from evolve.home import Home
 from evolve.levels import objections_to
 from evolve.plan import Plan
 from evolve.serving import export_block
-from evolve.terms import Terms, tests_of
 from evolve.tracker import NullTracker, Tracker
 from evolve.tracking import SEQUENCES_FILE
 from fitness.jail.probe import FULL

@@ -40,8 +40,6 @@ HEAVY = (
 MAX_FILE_LINES = 400
 MAX_PUBLIC_NAMES = 25
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc", "base2"}
-#: It names the error that torch raises for what holds more than tensors.
-EXEMPT = {"fitness.importer_process": ["imports pickle"]}
 UNPICKLERS = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "marshal", "shelve", "jsonpickle"}
 
 
@@ -223,7 +221,7 @@ def test_every_source_file_belongs_to_a_regular_package() -> None:
 
 @PER_MODULE
 def test_no_module_unpickles_evaluates_text_or_starts_a_shell(name: str) -> None:
-    assert list(dangers(syntax(name))) == EXEMPT.get(name, [])
+    assert list(dangers(syntax(name))) == []
 
 
 @pytest.mark.parametrize(
@@ -235,6 +233,7 @@ def test_no_module_unpickles_evaluates_text_or_starts_a_shell(name: str) -> None
         "exec('x = 1')",
         "import yaml\nyaml.load(text)",
         "import torch\ntorch.load(path)",
+        "import torch\ntorch.load(path, weights_only=False)",
         "import subprocess\nsubprocess.run('ls', shell=True)",
         "import os\nos.system('ls')",
         "import numpy\nnumpy.load(path, allow_pickle=True)",
@@ -255,20 +254,15 @@ def dangers(tree: ast.Module) -> Iterator[str]:
             yield from dangers_of_call(node)
 
 
-def is_said(keyword: ast.keyword) -> bool:
-    """Whether an argument is written as True."""
-    return isinstance(keyword.value, ast.Constant) and keyword.value.value is True
-
-
 def dangers_of_call(call: ast.Call) -> Iterator[str]:
     """What in one call could run what it reads."""
     called = ast.unparse(call.func)
-    if called == "torch.load" and any(keyword.arg == "weights_only" and is_said(keyword) for keyword in call.keywords):
-        return  # reads tensors and plain containers alone
+    if called == "torch.load" and any(ast.unparse(keyword) == "weights_only=True" for keyword in call.keywords):
+        return  # tensors and containers only
     if called in {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "torch.load", "yaml.load"}:
         yield f"line {call.lineno}: {called}"
     for keyword in call.keywords:
-        is_true = is_said(keyword)
+        is_true = isinstance(keyword.value, ast.Constant) and keyword.value.value is True
         if keyword.arg in {"shell", "allow_pickle"} and is_true:
             yield f"line {call.lineno}: {keyword.arg}=True"
 

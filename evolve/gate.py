@@ -1,6 +1,6 @@
-"""What a promotion is decided by: the terms of a look, and the tests that a block must pass.
+"""What a look at held-out rows is decided by: floors for a first head, a paired test a tier for a later one.
 
-Nouns: *terms* (everything that a decision rests on besides the findings), *test* (a yes or no with its reasons).
+Nouns: *terms* (the level, floors and margin of one look).
 """
 
 from __future__ import annotations
