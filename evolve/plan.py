@@ -20,7 +20,7 @@ from blake3 import blake3
 
 from evolve import operators, strategies, templates
 from evolve.config import CampaignConfig
-from evolve.data import load_data, with_objectives
+from evolve.data import load_data, written_out
 from evolve.fitness_file import check_without_data, scored, with_source
 from evolve.operators.distil import DistilSettings
 from evolve.operators.registry import Operator, check_settings
@@ -119,7 +119,7 @@ def _resolved(config: CampaignConfig) -> tuple[CampaignConfig, Benchmark]:
     else:
         assert section.dataset is not None
         found = replace(datasets.load(section.dataset, split_seed=section.split_seed), shares=section.shares)
-    config = with_objectives(config, found)
+    config = written_out(config, found)
     found = _measuring(scored(found, config), config)
     return config, found.with_shuffled_labels(config.seed) if section.shuffled_labels else found
 
@@ -139,7 +139,7 @@ def make_plan(config: CampaignConfig, benchmark: Benchmark | None = None, sandbo
     if benchmark is None:
         config, data = _resolved(config)
     else:
-        config = with_objectives(with_source(config), benchmark)
+        config = written_out(with_source(config), benchmark)
         data = _measuring(scored(benchmark, config), config)
     config = with_whole_graph(config, data)
     graph = OpGraph.from_value(config.graph)

@@ -20,7 +20,7 @@ from population.errors import ConfigError, InvalidGraph
 from population.graph import Channel, OpGraph
 from population.interpret import run_block
 
-SHIPPED = ("cnn", "mlp", "policy", "sequence")
+SHIPPED = ("cnn", "mlp", "policy", "sequence", "tabular")
 
 
 def built(name, inputs, outputs=None, **settings):
