@@ -61,6 +61,8 @@ def compute(config: CampaignConfig) -> list[Baseline]:
     from fitness.forward import single_threaded
 
     plan = make_plan(config)
+    if plan.benchmark.scoring is not None and plan.benchmark.scoring.takes == "stack":
+        return []  # there are no rows
     by_split = {split: baseline_scores(plan.benchmark, split) for split in SPLITS}
     plain = [
         Baseline(NAMES.get(name, name), {split: by_split[split][name] for split in SPLITS})

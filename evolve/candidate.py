@@ -15,6 +15,7 @@ from evolve.config import CampaignConfig, check_config
 from evolve.data import located
 from evolve.home import Home
 from evolve.levels import lowest
+from evolve.origin import imported_founders
 from evolve.plan import Plan, make_plan
 from population.block import TensorBlock
 from population.errors import InputError
@@ -68,7 +69,7 @@ def _find(home: Home, connection: Any, block_id: str) -> Candidate:
             block_id, block, None, None, None, ("no lineage of this home has an individual with this block",)
         )
     individual, campaign = found
-    objections = _gaps(connection, individual)
+    objections = _gaps(connection, individual, imported_founders(home))
     plan: Plan | None = None
     try:
         plan = make_plan(located(_config_of(connection, campaign), home))
@@ -88,9 +89,9 @@ def _config_of(connection: Any, campaign: str) -> CampaignConfig:
     return check_config(json.loads(row[0]), f"campaign {campaign}")
 
 
-def _gaps(connection: Any, individual: str) -> list[str]:
+def _gaps(connection: Any, individual: str, imported: set[str]) -> list[str]:
     """Returns what is missing between an individual and the first ones, which are born without parents."""
-    missing = connection.execute(_MISSING, [individual]).fetchall()
+    missing = [row for row in connection.execute(_MISSING, [individual]).fetchall() if row[0] not in imported]
     if missing:
         return [f"its lineage is not complete: {len(missing)} ancestors are missing, the first is {missing[0][0]}"]
     roots = connection.execute(_ROOTS, [individual]).fetchall()

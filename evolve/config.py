@@ -19,10 +19,15 @@ from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from evolve.data_config import DataConfig
+from evolve.fitness_config import FitnessConfig, find_beside, with_fitness_defaults
+from evolve.model_config import ModelConfig
+from evolve.tune_config import TuneConfig
 from population.cbor import encode
 from population.errors import ConfigError
 
 MAX_BYTES = 1 << 20
+#: Sections that a text stands for on the command line: ``model=FILE``.
+SHORT = {"model": "path"}
 #: Keys that say where and how fast, never what: they lie outside the campaign key.
 OUTSIDE_KEY = ("name", "run", "promote")
 #: What the YAML library raises for text that is none, dates and numbers that cannot be, or nesting without end.
@@ -119,66 +124,6 @@ class RunConfig(_Model):
     accept_level: Literal["full", "reduced", "none"] = "full"
 
 
-class RangeConfig(_Model):
-    """What one key may be: numbers from low to high (whole ones where both are), or one of some choices.
-
-    log: drawn evenly in the logarithm. step: from low in steps of this size.
-    """
-
-    low: int | float | None = None
-    high: int | float | None = None
-    log: bool = False
-    step: int | float | None = Field(default=None, gt=0)
-    choices: tuple[Any, ...] = ()
-
-    @model_validator(mode="after")
-    def _is_one_of_two(self) -> RangeConfig:
-        if self.choices:
-            if (self.low, self.high, self.log, self.step) != (None, None, False, None):
-                raise ValueError("write choices, or low and high, not both")
-            if len({json.dumps(choice, sort_keys=True, default=str) for choice in self.choices}) < len(self.choices):
-                raise ValueError("a choice stands twice")
-            return self
-        if self.low is None or self.high is None:
-            raise ValueError("write {low: ..., high: ...} or {choices: [...]}")
-        if not self.low < self.high:
-            raise ValueError(f"low must be less than high, not {self.low} and {self.high}")
-        if self.log and (self.low <= 0 or self.step is not None):
-            raise ValueError("log asks for a low above zero, and for no step")
-        if self.is_whole and isinstance(self.step, float):
-            raise ValueError("low and high are whole numbers, so step must be one too")
-        return self
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether whole numbers are drawn."""
-        return isinstance(self.low, int) and isinstance(self.high, int)
-
-
-class PrunerConfig(_Model):
-    """When a trial is stopped early: "median" where it lies below the median of the finished ones at an equal part of the
-    budget. startup: so many must have finished first; warmup: part of the budget that every trial gets."""
-
-    kind: Literal["median", "none"] = "median"
-    startup: int = Field(default=5, ge=1)
-    warmup: float = Field(default=0.3, ge=0, lt=1)
-
-
-class TuneConfig(_Model):
-    """What `evolve tune` tries: keys and their ranges, how often, and by which score of a campaign's champion.
-
-    trials: in all, the config's own settings being the first. objective: one of the campaign's (its first); tier: at which
-    the champion is scored. startup: trials drawn evenly before the sampler learns.
-    """
-
-    ranges: Mapping[str, RangeConfig] = Field(min_length=1)
-    trials: int = Field(default=30, ge=1, le=10_000)
-    objective: str | None = None
-    tier: Literal["lite", "pro", "ultimate"] = "ultimate"
-    startup: int = Field(default=8, ge=1)
-    pruner: PrunerConfig = PrunerConfig()
-
-
 class CampaignConfig(_Model):
     """Everything a campaign is made of, and what `evolve tune` may change of it, which is no part of a campaign: it is
     neither hashed nor kept with one."""
@@ -187,6 +132,8 @@ class CampaignConfig(_Model):
     seed: int = Field(default=0, ge=0, lt=2**63)
     benchmark: BenchmarkConfig = BenchmarkConfig()
     data: DataConfig | None = None
+    fitness: FitnessConfig | None = None
+    model: ModelConfig | None = None
     graph: Mapping[str, Any]
     widths: Mapping[str, tuple[int, ...]] = Field(default={}, description="first widths to draw from, by symbol")
     objectives: tuple[str, ...] = Field(default=("accuracy",), min_length=1)
@@ -205,6 +152,20 @@ class CampaignConfig(_Model):
     run: RunConfig = RunConfig()
     tune: TuneConfig | None = Field(default=None, exclude=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _follows_from_fitness(cls, values: Any) -> Any:
+        return with_fitness_defaults(values) if isinstance(values, Mapping) else values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _begins_with_a_model(cls, values: Any) -> Any:
+        """``model: FILE`` means its path; a model brings its own graph."""
+        if not isinstance(values, Mapping) or values.get("model") is None:
+            return values
+        model = values["model"]
+        return {"graph": {}, **values, "model": {"path": model} if isinstance(model, str) else model}
+
     @model_validator(mode="after")
     def _has_data(self) -> CampaignConfig:
         if (self.benchmark.dataset is None) == (self.data is None):
@@ -219,10 +180,18 @@ class CampaignConfig(_Model):
     def hashed(self) -> dict[str, Any]:
         """The part of the config that decides what happens, as plain values."""
         values = self.model_dump(mode="json")
+        if self.fitness is None:
+            del values["fitness"]  # keys of configs without it are what they always were
+        else:
+            del values["fitness"]["file"]
         if self.data is None:
             del values["data"]  # keys of configs without it are what they always were
         else:
             del values["data"]["path"], values["data"]["target_path"]
+        if self.model is None:
+            del values["model"]
+        else:
+            values["model"] = {"block": self.model.block}
         return {name: value for name, value in values.items() if name not in OUTSIDE_KEY}
 
     @property
@@ -245,6 +214,7 @@ def read_config(path: Path | str, overrides: Sequence[str] = ()) -> dict[str, An
     """Returns the plain values of a YAML file with ``key.path=value`` overrides, not checked yet. Raises ConfigError."""
     values = read_yaml(Path(path))
     set_keys(values, overrides)
+    find_beside(values.get("fitness"), Path(path))
     return values
 
 
@@ -339,6 +309,8 @@ def _set(values: dict[str, Any], text: str, what: str) -> None:
         value = _load(raw)
     except _UNREADABLE as error:
         raise ConfigError(f"{what} {text[:80]!r}: the value is not readable as YAML") from error
+    if key in SHORT and isinstance(value, str):
+        key = f"{key}.{SHORT[key]}"
     try:
         set_key(values, key, value)
     except ConfigError as error:

@@ -5,13 +5,11 @@ Nouns: *level* ("full", "reduced" or "none", see ``fitness/JAIL.md``), *accepted
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from evolve.config import CampaignConfig
 from fitness.jail.probe import FULL, LEVELS
 from population.errors import ConfigError
-from population.graph import OpGraph
-from population.operations import get
 
 
 def lowest(levels: Iterable[str]) -> str | None:
@@ -24,14 +22,16 @@ def is_enough(level: str, accepted: str) -> bool:
     return LEVELS.index(level) >= LEVELS.index(accepted)
 
 
-def check_user_code(config: CampaignConfig, graph: OpGraph, level: str) -> None:
+def check_user_code(config: CampaignConfig, brought: Sequence[str], level: str) -> None:
     """Refuses to run a plugin's code in a jail that somebody did not accept; validated graphs run at any level.
+
+    Args:
+        brought: the modules with code that is not ours.
 
     Raises:
         ConfigError: with what to do.
     """
     accepted = config.run.accept_level
-    brought = [*config.plugins, *sorted({node.op for node in graph.schedule if get(node.op).is_plugin})]
     if brought and not is_enough(level, accepted):
         raise ConfigError(
             f"run.accept_level is {accepted!r}, and this machine's jail has level {level!r}: code of {brought[0]!r} could "

@@ -58,7 +58,7 @@ def run(
     commits: list[Commit] = []
     limits = Limits.of(typed.limits.seconds, typed.limits.memory_mib)
     evaluator = ProcessEvaluator(
-        plan.benchmark, "evolve.materialise:materialise", num_workers=workers, plugins=typed.plugins, limits=limits
+        plan.benchmark, "evolve.materialise:materialise", num_workers=workers, plugins=plan.plugins, limits=limits
     )
     try:
         hands = Hands(

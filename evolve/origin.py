@@ -36,13 +36,22 @@ class Founder:
 
 @dataclass(frozen=True)
 class Origin:
-    """The step of another campaign that this one begins with. read: returns a founder's row bytes by digest, or None."""
+    """The step of another campaign that this one begins with; without a campaign's name, a model that came in.
+
+    Attributes:
+        read: returns a founder's row bytes by digest, or None.
+    """
 
     campaign: str
     campaign_key: str
     step: int
     founders: tuple[Founder, ...]
     read: Callable[[bytes], bytes | None] = field(default=lambda digest: None, compare=False, repr=False)
+
+    @property
+    def is_import(self) -> bool:
+        """Whether the founders came in from outside and were born in no campaign."""
+        return not self.campaign
 
     def key(self, config_key: bytes) -> bytes:
         """Returns the campaign key of a fork with this config: handles do not count, bits do."""
@@ -101,3 +110,9 @@ def origin_of(home: Home, handle: str) -> Origin | None:
         return Origin.from_value(json.loads(home.files.read_bytes(path)), row_reader(home))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DamageError(f"{path}: not a record of a fork ({error!r}); put it back from a copy") from error
+
+
+def imported_founders(home: Home) -> set[str]:
+    """Returns the individuals that came in from outside, and so have no ancestors."""
+    origins = [origin_of(home, handle) for handle in home.campaigns()]
+    return {founder.individual for origin in origins if origin and origin.is_import for founder in origin.founders}

@@ -21,9 +21,11 @@ from blake3 import blake3
 from evolve import operators, strategies, templates
 from evolve.config import CampaignConfig
 from evolve.data import load_data, written_out
+from evolve.fitness_file import check_without_data, scored, with_source
 from evolve.operators.distil import DistilSettings
 from evolve.operators.registry import Operator, check_settings
 from evolve.origin import Origin
+from evolve.plugins import modules_of
 from evolve.recipe import canonical_settings, individual_id
 from evolve.strategies import Problem, Strategy
 from fitness import datasets
@@ -53,6 +55,7 @@ class Plan:
         benchmark_name: as lineage rows name it: the data's name, split seed and digest.
         columns: positions of the config's objectives among the benchmark's.
         origin: where a forked campaign comes from.
+        plugins: modules of other packages that its candidates need.
         fractions: part of each symbol's width by tier; empty without tiers.
     """
 
@@ -71,6 +74,13 @@ class Plan:
     fractions: Mapping[str, float]
     gates: tuple[ExitGate, ...]
     origin: Origin | None = None
+    plugins: tuple[str, ...] = ()
+
+    @property
+    def foreign_code(self) -> tuple[str, ...]:
+        """What of the campaign's code is not ours: modules of plugins, the file of a fitness function."""
+        section = self.config.fitness
+        return (*self.plugins, *((section.file or section.function,) if section is not None else ()))
 
     def individual(self, event: int) -> str:
         """Returns the id of a birth of this campaign, or of a founder, which a negative event number names."""
@@ -103,13 +113,14 @@ def benchmark_of(config: CampaignConfig) -> Benchmark:
 def _resolved(config: CampaignConfig) -> tuple[CampaignConfig, Benchmark]:
     """Returns the config with what follows from its data written out, and the benchmark that it names."""
     section = config.benchmark
+    config = with_source(config)
     if config.data is not None:
         config, found = load_data(config)
     else:
         assert section.dataset is not None
         found = replace(datasets.load(section.dataset, split_seed=section.split_seed), shares=section.shares)
     config = written_out(config, found)
-    found = _measuring(found, config)
+    found = _measuring(scored(found, config), config)
     return config, found.with_shuffled_labels(config.seed) if section.shuffled_labels else found
 
 
@@ -125,10 +136,17 @@ def make_plan(config: CampaignConfig, benchmark: Benchmark | None = None, sandbo
     """Returns the plan of a config. Raises ConfigError or InvalidGraph that names what does not fit and the remedy."""
     for module in config.plugins:
         _import_plugin(module)
-    config, data = (written_out(config, benchmark), benchmark) if benchmark is not None else _resolved(config)
+    if benchmark is None:
+        config, data = _resolved(config)
+    else:
+        config = written_out(with_source(config), benchmark)
+        data = _measuring(scored(benchmark, config), config)
     config = with_whole_graph(config, data)
     graph = OpGraph.from_value(config.graph)
-    _check_channels(graph, data)
+    if data.scoring is not None and data.scoring.takes == "stack":
+        check_without_data(config)
+    else:
+        _check_channels(graph, data)
     search = _known(strategies.get, config.strategy.kind, "strategy.kind")
     problem = _problem(config, graph, data, search.options)
     kernel = DEFAULT_PLANS.plan_for(graph)
@@ -148,6 +166,7 @@ def make_plan(config: CampaignConfig, benchmark: Benchmark | None = None, sandbo
         columns=_columns(config, data),
         fractions=_fractions(config),
         gates=tuple(ExitGate.from_value(gate) for gate in config.gates),
+        plugins=modules_of(config, graph),
     )
     _check_tiers(plan)
     check_gates(plan.gates, [name for name, _ in graph.outputs], list(plan.fractions))

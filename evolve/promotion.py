@@ -69,7 +69,8 @@ class Decision:
     Attributes:
         decision: "promoted", "refused", "already there" or "rolled_back".
         sequence: the head's sequence afterwards; 0 where none stands.
-        heldout: tier -> objective -> value of the block; empty where it was not judged.
+        heldout: tier -> objective -> value of the block; empty where it was not judged. heldout_of_standing: the same of the
+            head that stood before.
         look: which look at these held-out rows it took, alpha: the level that look was tested at; None without a look.
     """
 
@@ -80,6 +81,7 @@ class Decision:
     heldout: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     look: int | None = None
     alpha: float | None = None
+    heldout_of_standing: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -122,13 +124,33 @@ def promote(
         if standing is not None and standing.block == block_id:
             heldout = standing.evidence.get("heldout", {})
             reason = f"{name} has pointed to this block since {standing.decided}"
-            decision = Decision(ALREADY, [reason], standing.sequence, block_id, heldout)
+            before = standing.evidence.get("heldout_of_standing", {})
+            decision = Decision(ALREADY, [reason], standing.sequence, block_id, heldout, heldout_of_standing=before)
         else:
             decision = gate.decide(
                 find_candidate(home, block_id), name, standing, _Wishes(floors, margin, accept_level), judge
             )
     _announce(home, tracker)
     return decision
+
+
+def install(home: Home, block_id: str, name: str, reason: str, *, clock: Clock | None = None) -> bool:
+    """Makes a block that came in from outside the first head of a name, unjudged; returns whether it did.
+
+    A first head without floors is taken as it is; later ones are compared with it. Where a head stands, nothing changes.
+
+    Raises: NotFound: no such block. Locked: another process decides.
+    """
+    clock = clock or SystemClock()
+    home.block_store().get(block_id)
+    check_name(name)
+    with LineageWriter(home.files, home.root, HOME_HANDLE, clock) as log:
+        gate = _Gate(home, log, clock)
+        gate.complete()
+        if gate.heads.current(name) is not None:
+            return False
+        gate.install(block_id, name, reason)
+    return True
 
 
 def rollback(home: Home, name: str, *, clock: Clock | None = None, tracker: Tracker | None = None) -> Decision:
@@ -196,6 +218,13 @@ class _Gate:
             terms.evidence.update(compared_with=standing.block, heldout_of_standing=findings[1].scores)
         return self._conclude(candidate, row, terms, findings)
 
+    def install(self, block: str, name: str, reason: str) -> None:
+        """Writes down a first head that nobody judged, then moves it there."""
+        row = {"stage": STAGE, "name": name, "sequence": 1, "block": block, "decision": PROMOTED, "reason": reason}
+        row |= {"evidence": {"reasons": [reason]}}
+        self._write(row)
+        self._move(row)
+
     def roll_back(self, name: str) -> Decision:
         """Writes down where the head goes back to, then moves it."""
         history = self.heads.history(name)
@@ -260,7 +289,16 @@ class _Gate:
         self._write(row, lifecycle=lifecycle, judgements=self._judgements(candidate, terms, new))
         if accepted:
             self._move(row)
-        return Decision(row["decision"], reasons, sequence, candidate.block_id, new.scores, terms.look, terms.alpha)
+        return Decision(
+            row["decision"],
+            reasons,
+            sequence,
+            candidate.block_id,
+            new.scores,
+            terms.look,
+            terms.alpha,
+            findings[1].scores if len(findings) > 1 else {},
+        )
 
     def _judgements(self, candidate: Candidate, terms: _Terms, finding: Finding) -> list[dict[str, Any]]:
         """Returns one row a tier: what the views ``scores`` and ``skills`` show of the look."""
@@ -367,7 +405,7 @@ def _judge(plan: Plan, judge: Judge | None) -> Iterator[Judge]:
         return
     section = plan.config.limits
     limits = Limits.of(section.seconds, section.memory_mib)
-    with closing(SubprocessJudge(plugins=plan.config.plugins, limits=limits)) as own:
+    with closing(SubprocessJudge(plugins=plan.plugins, limits=limits)) as own:
         yield own
 
 

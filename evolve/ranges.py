@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from evolve import operators
-from evolve.config import CampaignConfig, RangeConfig, TuneConfig, check_config, set_key
+from evolve.config import CampaignConfig, check_config, set_key
 from evolve.operators.registry import check_settings
 from evolve.plan import Plan, distil_settings, settings_value
+from evolve.tune_config import RangeConfig, TuneConfig
 from population.errors import ConfigError
 
 #: Keys that no study changes, and why not.

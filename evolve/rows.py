@@ -144,12 +144,13 @@ def _status(verdict: str, told: str) -> str:
 
 def campaign_row(plan: Plan, state: str) -> dict[str, Any]:
     """Returns the ``campaigns`` row for a change of state."""
+    origin = plan.origin
     return {
         "campaign_key": plan.key.hex(),
         "config_hash": plan.config.config_hash,
         "seed": plan.config.seed,
         "state": state,
-        **({"forked_from": plan.origin.campaign, "forked_at": plan.origin.step} if plan.origin else {}),
+        **({"forked_from": origin.campaign, "forked_at": origin.step} if origin and not origin.is_import else {}),
         "config": plan.config.model_dump(mode="json"),
         "environment": plan.environment,
     }

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
-from evolve.config import PrunerConfig, RangeConfig
 from evolve.ranges import Settings, label_of
+from evolve.tune_config import PrunerConfig, RangeConfig
 from population.errors import DamageError, StorageError
 from population.files import FileSystem
 

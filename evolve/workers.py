@@ -33,7 +33,7 @@ def make_evaluator(plan: Plan) -> Evaluator:
         from fitness.processes import ProcessEvaluator
 
         return ProcessEvaluator(
-            plan.benchmark, MATERIALISE, num_workers=config.run.workers, plugins=config.plugins, limits=limits
+            plan.benchmark, MATERIALISE, num_workers=config.run.workers, plugins=plan.plugins, limits=limits
         )
     from fitness.ray_actors import RayEvaluator
 
@@ -42,7 +42,7 @@ def make_evaluator(plan: Plan) -> Evaluator:
         MATERIALISE,
         num_workers=config.run.workers,
         address=config.run.address or None,
-        plugins=config.plugins,
+        plugins=plan.plugins,
         limits=limits,
         object_store_bytes=object_store_bytes(plan),
         tell=_tell,

@@ -19,9 +19,11 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from fitness.metrics import ALWAYS, COSTS, LOSS, METRICS, Objective, objective_of
+from fitness.metrics import ALWAYS, COSTS, LOSS, METRICS, Objective
+from fitness.objectives import default_objectives, named_objectives, prefixed
+from fitness.scoring import Scoring
 from fitness.splits import DEFAULT_SHARES, SPLITS, split_of_rows
-from fitness.targets import DEFAULT_CHANNELS, Scale, Target
+from fitness.targets import Answers, Scale, Target, targets_of
 from population.errors import BenchmarkError
 
 if TYPE_CHECKING:
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
 KEY_BYTES = 32
 
 Array = npt.NDArray[Any]
-#: What ``Benchmark.from_arrays`` takes for right answers.
-Answers = Target | Sequence[Target] | Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +46,7 @@ class Benchmark:
         targets: what output channels should have said. A graph without the channel of a single target answers by its first.
         shares: expected parts of train, validation and held-out rows; they sum to 1.
         whole: where only the training rows are here, the splits' digests of the benchmark that they come from.
+        scoring: a user's function that measures objectives too, in a jail of its own.
         keys: bytes ``[R, 32]`` that rows are split by in the place of their inputs: a table's rows are known by their raw
             cells, since what becomes of these is fitted on training rows. None: by their inputs.
         preparation: how the inputs were made of a table's raw rows; it stays where the benchmark was made.
@@ -58,6 +59,7 @@ class Benchmark:
     split_seed: int = 0
     shares: tuple[float, float, float] = DEFAULT_SHARES
     whole: Mapping[str, bytes] | None = None
+    scoring: Scoring | None = None
     keys: npt.NDArray[np.uint8] | None = None
     preparation: Preparation | None = None
 
@@ -104,7 +106,7 @@ class Benchmark:
         40
         """
         channels = inputs if isinstance(inputs, Mapping) else {"input": inputs}
-        wanted = _targets_of(targets, skills)
+        wanted = targets_of(targets, skills)
         num_rows = len(wanted[0])
         data = {
             str(key): _checked_input(str(key), np.asarray(channels[key]), num_rows, key in gaps)
@@ -112,7 +114,7 @@ class Benchmark:
         }
         if len(shares) != 3:
             raise BenchmarkError(f"shares must be three positive numbers that sum to 1, got {shares}")
-        named = _named_objectives(objectives if objectives is not None else default_objectives(wanted), wanted)
+        named = named_objectives(objectives if objectives is not None else default_objectives(wanted), wanted)
         return Benchmark(
             name, MappingProxyType(data), wanted, named, split_seed, shares, keys=keys, preparation=preparation
         )
@@ -151,9 +153,14 @@ class Benchmark:
 
     @property
     def principal(self) -> str:
-        """The metric that floors and paired tests are about: accuracy or R2 of the first target."""
+        """The metric that floors and paired tests are about: accuracy or R2 of the first target.
+
+        Without data the first number of the user's function stands there, which no test is about.
+        """
+        if self.scoring is not None and self.scoring.takes == "stack":
+            return self.scoring.names[0]
         first = self.targets[0]
-        return _prefixed(self.targets, first, ALWAYS[first.kind][0])
+        return prefixed(self.targets, first, ALWAYS[first.kind][0])
 
     @functools.cached_property
     def scales(self) -> tuple[Scale, ...]:
@@ -190,7 +197,23 @@ class Benchmark:
         """Returns the same benchmark, measuring these objectives too. Raises: BenchmarkError for one that is none."""
         known = [objective.name for objective in self.objectives]
         missing = [name for name in names if name not in known]
-        return replace(self, objectives=_named_objectives([*known, *missing], self.targets)) if missing else self
+        if not missing:
+            return self
+        return replace(self, objectives=named_objectives([*known, *missing], self.targets, self.scoring))
+
+    def scored_by(self, scoring: Scoring) -> Benchmark:
+        """Returns the same benchmark with a user's function, which measures objectives too.
+
+        A function of stacks sees no data: its objectives and the costs are all that is measured then.
+
+        Raises: BenchmarkError where one of its names is that of a metric.
+        """
+        taken = [name for name in scoring.names if name in (*METRICS, *COSTS, LOSS)]
+        if taken:
+            raise BenchmarkError(f"fitness names: {taken[0]!r} is the name of a metric of ours: call it something else")
+        known = COSTS if scoring.takes == "stack" else [objective.name for objective in self.objectives]
+        objectives = named_objectives([*known, *scoring.names], self.targets, scoring)
+        return replace(self, scoring=scoring, objectives=objectives)
 
     def training_only(self) -> Benchmark:
         """Returns what an operator may learn from: the training rows, and no other row or label.
@@ -242,6 +265,7 @@ class Benchmark:
             "split_seed": self.split_seed,
             "shares": list(self.shares),
             "whole": None if self.whole is None else dict(self.whole),
+            "scoring": None if self.scoring is None else self.scoring.to_value(),
             "keys": None if self.keys is None else self.keys.tobytes(),
         }
         return value, [
@@ -260,14 +284,16 @@ class Benchmark:
             Target.from_header(header, part) for header, part in zip(value["targets"], parts[count:], strict=True)
         )
         first, second, third = value["shares"]
+        scoring = None if value["scoring"] is None else Scoring.from_value(value["scoring"])
         return Benchmark(
             name=value["name"],
             inputs=MappingProxyType(data),
             targets=targets,
-            objectives=_named_objectives(value["objectives"], targets),
+            objectives=named_objectives(value["objectives"], targets, scoring),
             split_seed=value["split_seed"],
             shares=(first, second, third),
             whole=value["whole"],
+            scoring=scoring,
             keys=None if value["keys"] is None else np.frombuffer(value["keys"], dtype=np.uint8).reshape(-1, KEY_BYTES),
         )
 
@@ -297,56 +323,6 @@ class Benchmark:
 
     def _refuse(self, split: str) -> bytes:
         raise BenchmarkError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
-
-
-def default_objectives(targets: Sequence[Target]) -> list[str]:
-    """Returns the names of what is measured where nobody asks for anything else."""
-    own = [_prefixed(targets, target, metric) for target in targets for metric in ALWAYS[target.kind]]
-    return [*([LOSS] if len(targets) > 1 else []), *own, *COSTS]
-
-
-def _prefixed(targets: Sequence[Target], target: Target, metric: str) -> str:
-    return metric if len(targets) == 1 else f"{target.name}.{metric}"
-
-
-def _named_objectives(names: Sequence[str], targets: Sequence[Target]) -> tuple[Objective, ...]:
-    known = [LOSS, *COSTS]
-    for target in targets:
-        known += [_prefixed(targets, target, name) for name, metric in METRICS.items() if metric.fits(target.kind)]
-    unknown = [name for name in names if name not in known]
-    if unknown or not names or len(set(names)) != len(names):
-        raise BenchmarkError(
-            f"objectives must be distinct names out of {', '.join(known)}, got {', '.join(map(str, names)) or 'none'}"
-        )
-    return tuple(objective for name in names if (objective := objective_of(name)) is not None)
-
-
-def _targets_of(given: Answers, skills: Sequence[str] | None) -> tuple[Target, ...]:
-    """Returns the targets that a caller means, checked against each other."""
-    if isinstance(given, Target):
-        found: tuple[Target, ...] = (given,)
-    elif isinstance(given, Sequence) and given and all(isinstance(target, Target) for target in given):
-        found = tuple(given)
-    else:
-        values = np.asarray(given)
-        kind: Any = "numbers" if values.dtype.kind == "f" else "classes"
-        found = (Target(DEFAULT_CHANNELS[kind], kind, values, tuple(skills or ())),)
-    if len({target.name for target in found}) < len(found):
-        raise BenchmarkError("two targets name the same output channel: rename one of them")
-    if len({len(target) for target in found}) > 1:
-        raise BenchmarkError(
-            f"targets have different numbers of rows: {', '.join(str(len(target)) for target in found)}"
-        )
-    for target in found:
-        different = (
-            np.unique(target.values[: 1 << 20], axis=0) if target.kind == "numbers" else np.unique(target.values)
-        )
-        if len(different) < 2:
-            what = "class" if target.kind == "classes" else "value"
-            raise BenchmarkError(
-                f"targets hold one {what} only ({different.tolist()[0]}); a benchmark needs at least two"
-            )
-    return found
 
 
 def _checked_input(channel: str, array: Array, num_rows: int, may_miss: bool = False) -> Array:

@@ -92,6 +92,13 @@ def digits(*, objectives: Sequence[str] | None, split_seed: int) -> Benchmark:
     )
 
 
+@register("nothing")
+def nothing(*, objectives: Sequence[str] | None, split_seed: int) -> Benchmark:
+    """Returns a benchmark without meaning, for searches whose fitness function takes stacks and no data."""
+    places = np.arange(64)
+    return Benchmark.from_arrays({"nothing": places[:, None]}, places % 2, objectives=objectives, split_seed=split_seed)
+
+
 @register("token_order")
 def token_order(*, objectives: Sequence[str] | None, split_seed: int) -> Benchmark:
     """Returns 3,600 generated sequences as channel "tokens" int64 ``[12]`` (0 is padding); the answer is which of the

@@ -29,6 +29,7 @@ from population.block import DTYPES, TensorBlock
 from population.cbor import encode
 from population.errors import EvolveError, InputError
 from population.exchange import NUM_INPUTS, seeded_inputs
+from population.graph import OpGraph
 from population.randomness import integers, normals
 
 #: What people's files import most, besides torch.
@@ -104,9 +105,13 @@ def _import(fields: Mapping[str, Any], given: mmap.mmap) -> bytes:
         at = next(offsets)
         _give_weights(module, name, given[at : at + size])
     module.train(mode=False)
-    block = TensorBlock.from_torch(module, _example(main, fields["inputs"]), fields["outputs"] or None)
-    value, leaves = block.manifest()
+    example, names = _example(main, fields["inputs"], module)
+    block = TensorBlock.from_torch(module, example, fields["outputs"] or None)
     answers = _answers_of(module, block)
+    if sorted(names.values()) != [names[name] for name in sorted(names)]:
+        answers = {}  # the parent draws inputs in alphabetical order of the new names
+    block = _renamed(block, names)
+    value, leaves = block.manifest()
     index = {
         "manifest": value,
         "leaves": [[cid, len(leaf)] for cid, leaf in leaves.items()],
@@ -193,19 +198,48 @@ def _load_saved(data: bytes) -> Any:
         ) from error
 
 
-def _example(main: ModuleType, inputs: Sequence[Any]) -> Any:
-    """What the module is called with. Raises: InputError."""
+def _example(main: ModuleType, inputs: Sequence[Any], module: nn.Module) -> tuple[Any, dict[str, str]]:
+    """What the module is called with, and other names for its arguments: channels by place where none is called so.
+
+    Raises: InputError.
+    """
     if not inputs:
         if not callable(getattr(main, "example", None)):
             raise InputError("name its inputs, as --input image=1,8,8, or give the file a function example()")
-        return main.example()
+        return main.example(), {}
     found = {}
     for stream, (name, shape, dtype) in enumerate(inputs):
         count = 4 * int(torch.Size(shape).numel())
         is_float = dtype.startswith(("float", "bfloat"))
         drawn = normals(0, stream, count).copy() if is_float else integers(0, stream, count, 2)
         found[name] = torch.from_numpy(drawn).reshape(4, *shape).to(DTYPES[dtype])
-    return found
+    arguments = list(inspect.signature(module.forward).parameters)
+    if set(found) & set(arguments) or len(found) > len(arguments):
+        return found, {}
+    renamed = dict(zip(arguments, found, strict=False))
+    return dict(zip(renamed, found.values(), strict=True)), renamed
+
+
+def _renamed(block: TensorBlock, names: Mapping[str, str]) -> TensorBlock:
+    """The block with other names for its input channels. Raises: InputError where a node is called so."""
+    if not names:
+        return block
+    value = block.graph.to_value()
+    value["inputs"] = {names[name]: channel for name, channel in value["inputs"].items()}
+    own = {node["name"]: f"{node['name']}_" for node in value["nodes"] if node["name"] in value["inputs"]}
+    for node in value["nodes"]:
+        parameters = {
+            role: node.get("parameters", {}).get(role, f"{node['name']}.{role}") for role in _roles(block, node)
+        }
+        node["name"] = own.get(node["name"], node["name"])
+        node["inputs"] = [names.get(name, own.get(name, name)) for name in node["inputs"]]
+        node["parameters"] = parameters
+    value["outputs"] = [[channel, own.get(node, node)] for channel, node in value["outputs"]]
+    return TensorBlock(OpGraph.from_value(value), block.tensors)
+
+
+def _roles(block: TensorBlock, node: Mapping[str, Any]) -> list[str]:
+    return next(list(one.parameters) for one in block.graph.nodes if one.name == node["name"])
 
 
 def _answers_of(module: nn.Module, block: TensorBlock) -> dict[str, torch.Tensor]:

@@ -14,14 +14,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fitness import verdict
+from fitness import own_scores, verdict
 from fitness.benchmark import Benchmark
 from fitness.cell import Meanwhile, nothing
 from fitness.evaluator import Judging
 from fitness.forward import Outputs, Tile
 from fitness.judge import Failure, Judge
-from fitness.measure import Measured, measure
+from fitness.measure import measure
+from fitness.own_scores import OwnScores
 from fitness.plan import DEFAULT_PLANS, PlanTable
+from fitness.scorer import Scorer
 from population import dims
 from population.errors import BenchmarkError, InvalidGraph
 from population.graph import OpGraph
@@ -61,6 +63,7 @@ def judge_stack(
     judging: Judging,
     plans: PlanTable = DEFAULT_PLANS,
     meanwhile: Meanwhile = nothing,
+    scorer: Scorer | None = None,
 ) -> Judged:
     """Judges the rows of a stack on one split, each tier in its order; all tiers in one pass.
 
@@ -70,9 +73,11 @@ def judge_stack(
 
     Args:
         meanwhile: something short to do while the judge is at work with the first tile.
+        scorer: of the benchmark's own function, where it has one; None: one is started for this call.
     """
-    session = _Session(stack, benchmark, judge, judging, plans, meanwhile)
-    session.run()
+    with own_scores.lent(scorer, benchmark, judge) as lent:
+        session = _Session(stack, benchmark, judge, judging, plans, meanwhile, lent)
+        session.run()
     return session.judged
 
 
@@ -112,9 +117,10 @@ class _Session:
         judging: Judging,
         plans: PlanTable,
         meanwhile: Meanwhile,
+        scorer: Scorer | None,
     ) -> None:
         self._stack, self._benchmark, self._judge, self._judging = stack, benchmark, judge, judging
-        self._meanwhile = meanwhile
+        self._meanwhile, self._scorer = meanwhile, scorer
         # what a strategy carries with a row is no part of what it computes, nor are entries beyond a row's widths
         self._bare = stack.replace(state={}).masked()
         self._plan = plans.plan_for(stack.graph)
@@ -138,6 +144,10 @@ class _Session:
 
     def run(self) -> None:
         rows = self._finite_rows()
+        scoring = self._benchmark.scoring
+        if scoring is not None and scoring.takes == "stack":
+            self._score_by_stack(rows)
+            return
         try:
             check_graph(self._stack.graph, self._benchmark)
         except (BenchmarkError, InvalidGraph) as error:
@@ -229,19 +239,52 @@ class _Session:
         finite = np.ones(len(rows), dtype=np.bool_)
         for array in outputs:
             finite &= np.isfinite(array).all(axis=(1, 2))
-        good = [row for row, is_finite in zip(rows, finite, strict=True) if is_finite]
         for row, is_finite in zip(rows, finite, strict=True):
             if not is_finite:
                 self._fail(row, Failure(verdict.NAN, "an output is NaN or infinite"))
+        positions = np.flatnonzero(finite).tolist()
+        own, kept = self._own_scores(rows, positions, outputs)
+        good = [rows[positions[place]] for place in kept]
         for tier, array in enumerate(outputs if good else ()):
-            measured = measure(array if len(good) == len(rows) else array[finite], self._targets, self._benchmark)
+            some = array if len(good) == len(rows) else array[[positions[place] for place in kept]]
+            measured = measure(some, self._targets, self._benchmark)
             self.judged.skills[good, tier] = measured.skills
             self.judged.merits[good, tier] = measured.merits
-            self.judged.scores[good, tier] = self._objectives(good, tier, measured)
+            self.judged.scores[good, tier] = self._objectives(good, tier, {**measured.scores, **own.at(kept, tier)})
 
-    def _objectives(self, rows: Sequence[int], tier: int, measured: Measured) -> npt.NDArray[np.float64]:
+    def _own_scores(
+        self, rows: Sequence[int], positions: Sequence[int], outputs: Outputs
+    ) -> tuple[OwnScores, list[int]]:
+        """Returns what the benchmark's own function says of the rows at these positions, and which it gives numbers for."""
+        if self._scorer is None or not positions:
+            return OwnScores(), list(range(len(positions)))
+        some = tuple(array[list(positions)] for array in outputs)
+        own = own_scores.score_outputs(self._scorer, self._benchmark, some, self._targets)
+        return own, self._without_failures([rows[position] for position in positions], own)
+
+    def _score_by_stack(self, rows: Sequence[int]) -> None:
+        """Scores rows by a function of stacks; nothing is computed of them, and no data is read."""
+        assert self._scorer is not None, "whoever judges brings the scorer of such a benchmark"
+        self._meanwhile()
+        if not rows:
+            return
+        bare = self._bare.gather(rows)
+        own = own_scores.score_stack(self._scorer, self._benchmark, bare, self._judging, self._plan)
+        kept = self._without_failures(rows, own)
+        good = [rows[place] for place in kept]
+        for tier in range(len(self._judging.tiers) if good else 0):
+            self.judged.scores[good, tier] = self._objectives(good, tier, own.at(kept, tier))
+
+    def _without_failures(self, rows: Sequence[int], own: OwnScores) -> list[int]:
+        for place, failure in own.failures.items():
+            self._fail(rows[place], failure)
+        return [place for place in range(len(rows)) if place not in own.failures]
+
+    def _objectives(
+        self, rows: Sequence[int], tier: int, scores: Mapping[str, npt.NDArray[np.float64]]
+    ) -> npt.NDArray[np.float64]:
         costs = {name: counted[rows, tier].astype(np.float64) for name, counted in self._costs.items()}
-        columns = {**measured.scores, **costs}
+        columns = {**scores, **costs}
         return np.stack([columns[objective.name] for objective in self._benchmark.objectives], axis=1)
 
     def _fail(self, row: int, failure: Failure) -> None:

@@ -39,7 +39,8 @@ def measure(outputs: npt.NDArray[np.float32], targets: Sequence[npt.NDArray[Any]
     for target, scale, values in zip(benchmark.targets, benchmark.scales, targets, strict=True):
         found.append(answers_of(target, scale, outputs[:, first : first + target.size], values))
         first += target.size
-    wanted = [objective.name for objective in benchmark.objectives if objective.kind == "score"]
+    own = benchmark.scoring.names if benchmark.scoring is not None else ()  # measured elsewhere
+    wanted = [o.name for o in benchmark.objectives if o.kind == "score" and o.name not in own]
     scores = {name: _score(name, found, benchmark) for name in wanted}
     skills = np.concatenate([answers.skills for answers in found], axis=1)
     return Measured(scores, skills, _merits(found, benchmark))

@@ -7,7 +7,7 @@ Shapes: R rows, K classes, D numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -155,6 +155,38 @@ class Scale:
             deviation=np.where(deviation > 0, deviation, 1.0),
             edges=np.quantile(wide[:, 0], (0.25, 0.5, 0.75)),
         )
+
+
+#: What ``Benchmark.from_arrays`` takes for right answers.
+Answers = Target | Sequence[Target] | Any
+
+
+def targets_of(given: Answers, skills: Sequence[str] | None) -> tuple[Target, ...]:
+    """Returns the targets that a caller means, checked against each other. Raises: BenchmarkError."""
+    if isinstance(given, Target):
+        found: tuple[Target, ...] = (given,)
+    elif isinstance(given, Sequence) and given and all(isinstance(target, Target) for target in given):
+        found = tuple(given)
+    else:
+        values = np.asarray(given)
+        kind: Any = "numbers" if values.dtype.kind == "f" else "classes"
+        found = (Target(DEFAULT_CHANNELS[kind], kind, values, tuple(skills or ())),)
+    if len({target.name for target in found}) < len(found):
+        raise BenchmarkError("two targets name the same output channel: rename one of them")
+    if len({len(target) for target in found}) > 1:
+        raise BenchmarkError(
+            f"targets have different numbers of rows: {', '.join(str(len(target)) for target in found)}"
+        )
+    for target in found:
+        different = (
+            np.unique(target.values[: 1 << 20], axis=0) if target.kind == "numbers" else np.unique(target.values)
+        )
+        if len(different) < 2:
+            what = "class" if target.kind == "classes" else "value"
+            raise BenchmarkError(
+                f"targets hold one {what} only ({different.tolist()[0]}); a benchmark needs at least two"
+            )
+    return found
 
 
 def answers_of(target: Target, scale: Scale, outputs: Array, values: Array) -> ClassAnswers | NumberAnswers:

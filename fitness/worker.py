@@ -22,7 +22,9 @@ from fitness.forward import single_threaded
 from fitness.judge import Judge, Limits, SubprocessJudge
 from fitness.judging import has_plugins, judge_stack
 from fitness.making import JailedMaker
+from fitness.own_scores import scorer_of
 from fitness.plan import DEFAULT_PLANS, PlanTable
+from fitness.scorer import Scorer
 from population.errors import ConfigError, InfrastructureError
 from population.graph import OpGraph
 from population.stack import Stack
@@ -92,6 +94,7 @@ class Worker:
         self._judge = judge
         self._plans = plans
         self._maker, self._runs_plugins = maker, runs_plugins
+        self._scorer = scorer_of(benchmark, judge)
 
     @property
     def sandbox_level(self) -> str:
@@ -116,7 +119,9 @@ class Worker:
         judged, encoded = None, []
         if stack is not None:
             encode = functools.cache(functools.partial(_encode, stack))
-            judged = judge_stack(stack, self._benchmark, self._judge, unit.judging, self._plans, meanwhile=encode)
+            judged = judge_stack(
+                stack, self._benchmark, self._judge, unit.judging, self._plans, meanwhile=encode, scorer=self._scorer
+            )
             encoded = encode()
         timing = {"kind": "timing", "materialise_s": made - started, "judge_s": time.monotonic() - made}
         result = failed_result(unit, self._benchmark, verdict.MATERIALISE, "")
@@ -134,15 +139,16 @@ class Worker:
 
     def reap_dead(self) -> None:
         """Reaps what was killed below an idle worker; from any thread."""
-        for held in (self._judge, self._maker):
-            if isinstance(held, SubprocessJudge | JailedMaker):
+        for held in (self._judge, self._maker, self._scorer):
+            if isinstance(held, SubprocessJudge | JailedMaker | Scorer):
                 held.reap_dead()
 
     def close(self) -> None:
-        """Ends judge and maker; closing twice changes nothing."""
+        """Ends judge, maker and scorer; closing twice changes nothing."""
         self._judge.close()
-        if self._maker is not None:
-            self._maker.close()
+        for held in (self._maker, self._scorer):
+            if held is not None:
+                held.close()
 
     def _make(self, unit: WorkUnit, read_object: Callable[[bytes], bytes]) -> tuple[Stack | None, dict[int, str]]:
         """Returns the children that could be made, in order, and why the others could not, by candidate."""

@@ -73,15 +73,33 @@ def run(
       evolve run configs/digits.yaml strategy.population=48 stop.generations=10 --seed 7
       evolve run configs/digits.yaml --address local --workers 2 --json
       evolve run configs/tabular.yaml data.path=houses.csv data.target=price
+      evolve run configs/improve.yaml model=net.py:Net model.weights=net.safetensors
     """
     from evolve.config import load_config
     from evolve.plan import make_plan
 
     extra = [*(overrides or ()), *as_overrides(seed, workers, address, accept_level)]
-    plan = make_plan(load_config(config, extra))  # everything that can be wrong is found before anything is made
+    checked = load_config(config, extra)
+    if checked.model is not None:
+        _improve(checked, options.create_home(home), as_json=as_json, again=again, disk_wait_s=disk_wait)
+        return
+    plan = make_plan(checked)  # everything that can be wrong is found before anything is made
     if plan.benchmark.preparation is not None:
         show_table(plan.benchmark.preparation.report)
     carry_out(plan.config, options.create_home(home), as_json=as_json, again=again, disk_wait_s=disk_wait)
+
+
+def _improve(config: CampaignConfig, home: Home, **asked: Any) -> None:
+    """Takes a model in, and carries its campaign out."""
+    from evolve.improve import with_model
+    from evolve.plan import make_plan
+
+    assert config.model is not None
+    output.note(f"taking {config.model.path} in: its code runs in the jail ...")
+    config, origin = with_model(config, home)
+    plan = make_plan(config)
+    output.note(f"it is block {config.model.block if config.model else ''}; the campaign begins with it")
+    carry_out(plan.config, home, origin=origin, **asked)
 
 
 def resume(
@@ -182,15 +200,47 @@ def carry_out(config: CampaignConfig, home: Home, *, as_json: bool, handle: str 
         name = stopped.campaign or handle
         output.note(f"go on with it: {program()} resume{' ' + name if name else ''}")
         raise typer.Exit(130) from None
+    if config.model is not None and decision is not None:
+        summary["improved"] = _improved(config, home, decision)
     if as_json:
         output.show_json(summary)
     else:
         _show_page(summary, decision, config, home)
+        _show_improved(summary.get("improved"))
     if summary["state"] == "failed":
         output.note(
             'the campaign ended without a champion: no candidate could be judged; see `evolve query "FROM quarantine"`'
         )
         raise typer.Exit(1)
+
+
+def _improved(config: CampaignConfig, home: Home, decision: Decision) -> dict[str, Any]:
+    """Returns how a model and what came of it compare on held-out rows, as the gate saw them."""
+    from evolve.improve import comparison
+
+    assert config.model is not None
+    evidence = {"heldout": decision.heldout, "heldout_of_standing": decision.heldout_of_standing}
+    entries = comparison(home, config.model.block, decision.block, evidence)
+    return {"decision": decision.decision, "model": config.model.block, "compared": entries}
+
+
+def _show_improved(improved: dict[str, Any] | None) -> None:
+    if improved is None:
+        return
+    from evolve.display import count
+
+    rows = [
+        (
+            entry["what"],
+            ", ".join(f"{name} {value:.4g}" for name, value in entry["heldout"].items()) or "-",
+            count(entry["flops"]),
+            f"{entry['share']:.0%}",
+            f"{entry['parameters']:,}",
+        )
+        for entry in improved["compared"]
+    ]
+    headings = ("", "on held-out rows", "FLOPs a sample", "of the model's", "parameters")
+    output.show("", output.table(headings, rows, right=("FLOPs a sample", "of the model's", "parameters")))
 
 
 def _show_page(summary: dict[str, Any], decision: Decision | None, config: CampaignConfig, home: Home) -> None:
@@ -226,6 +276,10 @@ def _promote(config: CampaignConfig, home: Home, summary: dict[str, Any], tracke
     floors = {str(tier): floor for tier, floor in config.promote.floors.items()}
     margin = config.promote.margin
     level = config.run.accept_level
+    if config.model is not None:
+        from evolve.promotion import install
+
+        install(home, config.model.block, name, "the model as it came in: what follows is compared with it")
     decision = promote(
         home, summary["champion"], name, floors=floors, margin=margin, accept_level=level, tracker=tracker
     )

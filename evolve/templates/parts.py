@@ -44,7 +44,7 @@ def standardising(interface: Interface) -> dict[str, Nodes]:
         if rows is None or rows.dtype.kind != "f":
             continue
         mean, deviation = float(np.mean(rows, dtype=np.float64)), float(np.std(rows, dtype=np.float64))
-        if deviation > 0:
+        if 0 < deviation < float("inf"):  # a channel with gaps has no mean
             filters[channel.name] = [
                 node(f"{channel.name}.centred", "add", channel.name, value=-_rounded(mean)),
                 node(f"{channel.name}.scaled", "multiply", f"{channel.name}.centred", value=_rounded(1 / deviation)),
