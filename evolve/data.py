@@ -92,11 +92,11 @@ def training_for(num_rows: int) -> dict[str, int | float]:
     were found on the tables of experiments/tables, on split seeds from 0 on.
 
     >>> training_for(107), training_for(30_000)
-    ({'batch': 128, 'steps': 60, 'weight_decay': 1.0}, {'batch': 256, 'steps': 234, 'weight_decay': 0.03})
+    ({'batch': 128, 'steps': 60, 'weight_decay': 3.0}, {'batch': 256, 'steps': 234, 'weight_decay': 0.033})
     """
     batch = 128 if num_rows < 10_000 else 256
     steps = min(400, max(60, 2 * num_rows // batch))
-    return {"batch": batch, "steps": steps, "weight_decay": min(1.0, max(0.03, round(300 / num_rows, 3)))}
+    return {"batch": batch, "steps": steps, "weight_decay": min(3.0, max(0.03, round(1000 / num_rows, 3)))}
 
 
 def _filled(settings: Mapping[str, Any], found: Mapping[str, int | float]) -> dict[str, Any]:

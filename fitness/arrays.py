@@ -16,8 +16,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from fitness.benchmark import DEFAULT_SHARES, Benchmark
+from fitness.benchmark import Benchmark
 from fitness.metrics import Kind
+from fitness.splits import DEFAULT_SHARES
 from fitness.targets import DEFAULT_CHANNELS, Target
 from population.errors import InputError
 

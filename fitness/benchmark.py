@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -22,14 +22,13 @@ from blake3 import blake3
 from fitness.metrics import ALWAYS, COSTS, LOSS, METRICS, Objective
 from fitness.objectives import default_objectives, named_objectives, prefixed
 from fitness.scoring import Scoring
+from fitness.splits import DEFAULT_SHARES, SPLITS, split_of_rows
 from fitness.targets import Answers, Scale, Target, targets_of
 from population.errors import BenchmarkError
 
 if TYPE_CHECKING:
     from fitness.tables import Preparation
 
-SPLITS = ("train", "validation", "heldout")
-DEFAULT_SHARES = (0.6, 0.2, 0.2)
 KEY_BYTES = 32
 
 Array = npt.NDArray[Any]
@@ -324,18 +323,6 @@ class Benchmark:
 
     def _refuse(self, split: str) -> bytes:
         raise BenchmarkError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
-
-
-def split_of_rows(
-    rows: Iterable[bytes], split_seed: int, shares: tuple[float, float, float]
-) -> Mapping[str, npt.NDArray[np.int64]]:
-    """Returns the ascending row numbers of each split: a row's follows from what it is known by and the seed alone."""
-    prefix = split_seed.to_bytes(8, "little", signed=True)
-    words = (blake3(prefix + row, derive_key_context="evolve 2026 split of a row").digest(8) for row in rows)
-    places = np.array([(int.from_bytes(word, "little") >> 11) * 2.0**-53 for word in words], dtype=np.float64)
-    train, validation, _ = shares
-    number = (places >= train).astype(np.int64) + (places >= train + validation)
-    return {split: np.flatnonzero(number == position).astype(np.int64) for position, split in enumerate(SPLITS)}
 
 
 def _checked_input(channel: str, array: Array, num_rows: int, may_miss: bool = False) -> Array:

@@ -14,8 +14,9 @@ from typing import Protocol
 
 import numpy as np
 
-from fitness.benchmark import DEFAULT_SHARES, Benchmark
+from fitness.benchmark import Benchmark
 from fitness.sequences import which_comes_first
+from fitness.splits import DEFAULT_SHARES
 from population.errors import BenchmarkError
 
 ENTRY_POINT_GROUP = "evolve.benchmarks"

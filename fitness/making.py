@@ -16,10 +16,11 @@ import numpy as np
 from blake3 import blake3
 
 from fitness import verdict
-from fitness.benchmark import SPLITS, Benchmark
+from fitness.benchmark import Benchmark
 from fitness.cell import Cell
 from fitness.evaluator import NO_PARENT, WorkUnit
 from fitness.limits import Failure, Limits
+from fitness.splits import SPLITS
 from fitness.unit_codec import unit_to_parts
 from population.errors import FormatError
 from population.graph import OpGraph

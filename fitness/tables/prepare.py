@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from fitness.benchmark import DEFAULT_SHARES, KEY_BYTES, Benchmark, split_of_rows
+from fitness.benchmark import KEY_BYTES, Benchmark
 from fitness.metrics import Kind
+from fitness.splits import DEFAULT_SHARES, split_of_rows
 from fitness.tables.fit import Scaling, fit_column, fit_scaling, rounded
 from fitness.tables.kinds import Finding, find_kind
 from fitness.tables.leaks import leak_of, separates

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fitness.benchmark import SPLITS, Benchmark
+from fitness.benchmark import Benchmark
 from fitness.metrics import objective_of
+from fitness.splits import SPLITS
 from fitness.targets import Target
 from population.errors import BenchmarkError
 

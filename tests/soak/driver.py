@@ -10,6 +10,7 @@ import json
 import select
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,15 @@ def _run(home: Home, seed: str, rng: np.random.Generator) -> None:
             handle = handle or (set(home.campaigns()) - before or {""}).pop()
             _say({"seed": seed, "state": type(error).__name__, "detail": str(error)})
         else:
-            _say({"seed": seed, "state": "done", **whole.hashes(summary)})
+            failed = _failed(home, summary["campaign"])
+            _say({"seed": seed, "state": "done", "failed": failed, **whole.hashes(summary)})
             return
+
+
+def _failed(home: Home, campaign: str) -> dict[str, int]:
+    """Returns how many candidates of a campaign have which verdict, but for those that are well."""
+    births = (births for commit in home.lineage_reader().commits(campaign) for births in commit.births)
+    return dict(Counter(verdict for found in births for verdict in found.verdict if verdict != "ok"))
 
 
 def _say(value: dict[str, Any]) -> None:

@@ -36,6 +36,7 @@ class Soak:
         self.seconds: list[float] = []
         self.samples: list[Mapping[str, float]] = []
         self.ends: dict[str, set[str]] = {}
+        self.failed: Counter[str] = Counter()
         self.unreaped: dict[int, float] = {}
         self._output = home.parent / "driver.jsonl"
         self._short: subprocess.Popen[bytes] | None = None
@@ -121,7 +122,10 @@ class Soak:
         for line in self._output.read_text().splitlines():
             value = json.loads(line)
             self.counts[f"campaigns {value['state']}"] += 1
-            if value["state"] == "done":
+            if value["state"] != "done":
+                continue
+            self.failed.update(value["failed"])
+            if not value["failed"]:
                 found = json.dumps({name: value[name] for name in whole.SAME})
                 self.ends.setdefault(value["seed"], set()).add(found)
 
@@ -134,12 +138,16 @@ def test_nothing_grows_in_half_an_hour_of_campaigns_with_faults(
     soak = Soak(tmp_path / "home", 7)
     soak.live(max(60.0, 1800.0 * scale))
     found = gauges.growths(soak.seconds, soak.samples)
-    told(f"{soak.seconds[-1] / 60:.1f} minutes, {len(soak.samples)} samples, {dict(soak.counts)}")
+    told(
+        f"{soak.seconds[-1] / 60:.1f} minutes, {len(soak.samples)} samples, {dict(soak.counts)}, given up {dict(soak.failed)}"
+    )
     for growth in found:
         told(str(growth))
     assert soak.counts["zombies"] == 0
     assert soak.counts["campaigns done"] >= max(1, soak.seconds[-1] // 240)
     assert soak.counts["workers killed"] > 0
+    # a unit whose worker is killed three times is given up, which a faster machine sees less often; nothing else may fail
+    assert set(soak.failed) <= {"infra_failure"}
     assert {seed: len(ends) for seed, ends in soak.ends.items()} == dict.fromkeys(soak.ends, 1)
     assert [str(growth) for growth in found if not growth.is_flat] == []
 

@@ -18,7 +18,7 @@ from tests.evolve.cli.conftest import ROOT, Answer, Done, Program, environment, 
 
 TABULAR = ROOT / "configs" / "tabular.yaml"
 TINY = (
-    "strategy.population=4", "stop.generations=2", "graph.hidden=8", "operators.burst.settings.steps=10",
+    "strategy.population=4", "stop.generations=2", "graph.hidden=8", "widths={}", "operators.burst.settings.steps=10",
     "tiers.distil.steps=10", "tiers.finalists=1", "run.address=local", "run.workers=1",
 )  # fmt: skip
 SAME = ("population", "lineage", "champion")

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fitness.benchmark import SPLITS, Benchmark
+from fitness.benchmark import Benchmark
+from fitness.splits import SPLITS
 from fitness.tables.fit import fit_scaling
 from fitness.tables.kinds import find_kind
 from fitness.tables.target import find_target
