@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from evolve.data_config import DataConfig
 from evolve.fitness_config import FitnessConfig, find_beside, with_fitness_defaults
-from evolve.model_config import ModelConfig
+from evolve.model_config import ModelConfig, with_model_defaults
 from evolve.tune_config import TuneConfig
 from population.cbor import encode
 from population.errors import ConfigError
@@ -132,8 +132,8 @@ class CampaignConfig(_Model):
     seed: int = Field(default=0, ge=0, lt=2**63)
     benchmark: BenchmarkConfig = BenchmarkConfig()
     data: DataConfig | None = None
-    fitness: FitnessConfig | None = None
     model: ModelConfig | None = None
+    fitness: FitnessConfig | None = None
     graph: Mapping[str, Any]
     widths: Mapping[str, tuple[int, ...]] = Field(default={}, description="first widths to draw from, by symbol")
     objectives: tuple[str, ...] = Field(default=("accuracy",), min_length=1)
@@ -154,17 +154,8 @@ class CampaignConfig(_Model):
 
     @model_validator(mode="before")
     @classmethod
-    def _follows_from_fitness(cls, values: Any) -> Any:
-        return with_fitness_defaults(values) if isinstance(values, Mapping) else values
-
-    @model_validator(mode="before")
-    @classmethod
-    def _begins_with_a_model(cls, values: Any) -> Any:
-        """``model: FILE`` means its path; a model brings its own graph."""
-        if not isinstance(values, Mapping) or values.get("model") is None:
-            return values
-        model = values["model"]
-        return {"graph": {}, **values, "model": {"path": model} if isinstance(model, str) else model}
+    def _follows_from_sections(cls, values: Any) -> Any:
+        return with_model_defaults(with_fitness_defaults(values)) if isinstance(values, Mapping) else values
 
     @model_validator(mode="after")
     def _has_data(self) -> CampaignConfig:

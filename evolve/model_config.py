@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -22,3 +25,11 @@ class ModelConfig(BaseModel):
     files: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     block: str = Field(default="", pattern=r"^(b[a-z2-7]{20,100})?$")
+
+
+def with_model_defaults(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the values of a config, in which ``model: FILE`` means its path, and a model brings the graph."""
+    model = values.get("model")
+    if model is None:
+        return values
+    return {"graph": {}, **values, "model": {"path": model} if isinstance(model, str) else model}

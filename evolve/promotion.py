@@ -10,26 +10,24 @@ Nouns: *decision* (the gate's answer), *look* (as in ``fitness.looks``).
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from evolve.candidate import Candidate, find_candidate, interface_objections
-from evolve.heldout import SPLIT, Finding, Merits, look
+from evolve.gate import Terms, tests_of
+from evolve.heldout import SPLIT, Finding, look
 from evolve.home import Home
 from evolve.levels import objections_to
 from evolve.plan import Plan
 from evolve.serving import export_block
 from evolve.tracker import NullTracker, Tracker
 from evolve.tracking import SEQUENCES_FILE
-from fitness.benchmark import Benchmark
 from fitness.jail.probe import FULL
 from fitness.judge import Judge, Limits, SubprocessJudge
-from fitness.looks import DEFAULT_MARGIN, alpha_of_look, first_head_decision, paired_decision, paired_mean_decision
-from fitness.looks import Decision as Test
+from fitness.looks import DEFAULT_MARGIN, alpha_of_look
 from population.clock import Clock, SystemClock
 from population.errors import DamageError, NotFound
 from population.heads import Head, Heads, Kind, block_before, check_name
@@ -48,18 +46,6 @@ class _Wishes:
     floors: Mapping[str, float] | None
     margin: float | None
     accepted_level: str = FULL
-
-
-@dataclass(frozen=True)
-class _Terms:
-    """What a look is decided by. evidence: what is known so far of what the decision rests on."""
-
-    look: int
-    alpha: float
-    floors: Mapping[str, float]
-    margin: float
-    accepted_level: str = FULL
-    evidence: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -249,7 +235,7 @@ class _Gate:
         self._move(row | {"evidence": evidence})
         return Decision(ROLLED_BACK, [reason], sequence, back, evidence.get("heldout", {}))
 
-    def _begin_look(self, row: Mapping[str, Any], plan: Plan, wishes: _Wishes) -> _Terms:
+    def _begin_look(self, row: Mapping[str, Any], plan: Plan, wishes: _Wishes) -> Terms:
         """Writes down that held-out rows are about to be looked at, so that no look is ever uncounted."""
         digest = plan.benchmark.digest(SPLIT).hex()
         evidence = (row["evidence"] or {} for row in self._rows())
@@ -259,7 +245,7 @@ class _Gate:
         own: dict[str, float] = {str(tier): floor for tier, floor in section.floors.items()} if section else {}
         floors = dict(wishes.floors) if wishes.floors is not None else own
         margin = wishes.margin if wishes.margin is not None else section.margin if section else DEFAULT_MARGIN
-        terms = _Terms(number, alpha, floors, margin, wishes.accepted_level)
+        terms = Terms(number, alpha, floors, margin, wishes.accepted_level)
         terms.evidence.update(benchmark=digest, benchmark_name=plan.benchmark_name, look=number, alpha=alpha)
         begun = {
             "decision": LOOKED,
@@ -274,10 +260,10 @@ class _Gate:
         return terms
 
     def _conclude(
-        self, candidate: Candidate, row: dict[str, Any], terms: _Terms, findings: Sequence[Finding]
+        self, candidate: Candidate, row: dict[str, Any], terms: Terms, findings: Sequence[Finding]
     ) -> Decision:
         assert candidate.plan is not None
-        tests = _tests(findings, terms, candidate.plan.benchmark)
+        tests = tests_of(findings, terms, candidate.plan.benchmark)
         reasons = [reason for test in tests for reason in test.reasons]
         accepted = all(test.accepted for test in tests)
         new, sequence = findings[0], row["sequence"] + accepted
@@ -300,7 +286,7 @@ class _Gate:
             findings[1].scores if len(findings) > 1 else {},
         )
 
-    def _judgements(self, candidate: Candidate, terms: _Terms, finding: Finding) -> list[dict[str, Any]]:
+    def _judgements(self, candidate: Candidate, terms: Terms, finding: Finding) -> list[dict[str, Any]]:
         """Returns one row a tier: what the views ``scores`` and ``skills`` show of the look."""
         assert candidate.plan is not None
         earlier = [
@@ -368,33 +354,6 @@ def _row_of(head: Head) -> dict[str, Any]:
         "reason": f"found standing since {head.decided}; its row was missing",
         "evidence": dict(head.evidence),
     }
-
-
-def _tests(findings: Sequence[Finding], terms: _Terms, benchmark: Benchmark) -> list[Test]:
-    """Returns the tests that must all be passed: floors for a first head, a paired test a tier for a later one."""
-    weak = objections_to(terms.evidence["sandbox_level"], terms.accepted_level)
-    if weak:
-        return [Test(False, tuple(weak))]
-    for finding, whose in zip(findings, ("it", "the head that stands"), strict=False):
-        if not finding.is_ok:
-            return [
-                Test(False, (f"{whose} could not be judged on held-out rows: {finding.verdict}: {finding.detail}",))
-            ]
-    if len(findings) == 1:
-        metric = benchmark.principal
-        values = {tier: scores.get(metric, math.nan) for tier, scores in findings[0].scores.items()}
-        test = first_head_decision(values, terms.floors, metric)
-        return [test if terms.floors else Test(True, ("nothing stood before, and no floors are set",))]
-    new, old = (finding.merits for finding in findings)
-    paired = [(tier, _paired(new[tier], old[tier], terms, benchmark)) for tier in old]
-    return [replace(test, reasons=tuple(f"{tier}: {reason}" for reason in test.reasons)) for tier, test in paired]
-
-
-def _paired(new: Merits, old: Merits, terms: _Terms, benchmark: Benchmark) -> Test:
-    """Returns the paired test of a tier: rows that are right or wrong are counted, other merits averaged."""
-    if [target.kind for target in benchmark.targets] == ["classes"]:
-        return paired_decision(new > 0, old > 0, terms.alpha, terms.margin)
-    return paired_mean_decision(new, old, terms.alpha, terms.margin)
 
 
 @contextmanager

@@ -187,12 +187,10 @@ def _give_weights(module: nn.Module, name: str, data: bytes) -> None:
 
 
 def _load_saved(data: bytes) -> Any:
-    """What ``torch.save`` wrote, tensors and containers only; anything else is refused by torch."""
-    import pickle  # noqa: TID251 - its error alone
-
+    """What ``torch.save`` wrote, tensors and containers only; anything else is refused by torch. Raises: InputError."""
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)  # noqa: TID251 - behind the walls
-    except pickle.UnpicklingError as error:
+    except torch.serialization.pickle.UnpicklingError as error:  # type: ignore[attr-defined]
         raise InputError(
             f"holds more than tensors, and is not read: save module.state_dict(): {error}"[:400]
         ) from error

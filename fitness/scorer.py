@@ -125,9 +125,11 @@ class Scorer:
     def _ask(
         self, kind: str, fields: Mapping[str, Any], parts: Sequence[bytes | memoryview], count: int
     ) -> npt.NDArray[np.float64] | Failure:
-        """Returns ``[names, count]`` numbers, copied."""
+        """Returns ``[names, count]`` numbers, copied; where it is doubtful whose failure it was, it is asked once more."""
         size = len(self._names) * count
         answer = self._cell.ask_once(kind, fields, parts, 8 * size, "scores")
+        if isinstance(answer, Failure) and answer.is_doubtful:
+            answer = self._cell.ask_once(kind, fields, parts, 8 * size, "scores")
         if isinstance(answer, Failure):
             return answer
         if answer.fields.get("count") != size:

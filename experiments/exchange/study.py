@@ -58,8 +58,8 @@ def study(case: Case) -> dict[str, Any]:
         found[kind] = made.largest_difference
         sizes[kind] = sum(len(content) for content in made.files.values())
     return {
-        "module": case.name, "scale": scale, "differences": found, "bytes": sizes, "nodes": len(block.graph.nodes),
-        "import_cpu_s": seconds,
+        "module": case.name, "scale": scale, "differences": found, "bytes": sizes,
+        "nodes": len(block.graph.nodes), "import_cpu_s": seconds,
         "parameters": sum(tensor.numel() for tensor in block.tensors.values()), "symbols": dict(block.graph.symbols),
     }  # fmt: skip
 

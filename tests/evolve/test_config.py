@@ -16,8 +16,9 @@ from evolve.plan import make_plan
 from population.errors import ConfigError, InputError
 from tests.evolve import small, whole
 
-#: Those that ask for a file of one's own are tried with one, in cli/test_tabular.py.
-CONFIGS = sorted(path for path in (whole.ROOT / "configs").glob("*.yaml") if path.name != "tabular.yaml")
+#: Those that ask for files of one's own are tried with some, in the tests of the program.
+ASKING = ("arrays.yaml", "improve.yaml", "tabular.yaml")
+CONFIGS = sorted(path for path in (whole.ROOT / "configs").glob("*.yaml") if path.name not in ASKING)
 
 
 def _file(folder: Path, text: str | bytes) -> Path:

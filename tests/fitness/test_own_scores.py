@@ -210,3 +210,14 @@ def test_a_failure_of_the_function_is_told_as_such() -> None:
     scorer.close()
     assert isinstance(found, Failure)
     assert found.detail == "ValueError: the second class"
+
+
+def test_a_child_that_is_killed_from_outside_costs_no_candidate_its_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer = Scorer.of(Scoring.of(MARGIN, "fitness", {"margin": "max", "named": "min"}))
+    outputs, targets = np.eye(3, dtype=np.float32), np.arange(3)
+    wanted, ask = scorer.score(outputs, targets), scorer._cell.ask
+    shots = [Failure(verdict.CRASH, "ended by SIGKILL", is_doubtful=True)]
+    monkeypatch.setattr(scorer._cell, "ask", lambda *given: shots.pop() if shots else ask(*given))
+    assert scorer.score(outputs, targets) == wanted
+    assert shots == []
+    scorer.close()

@@ -1,0 +1,57 @@
+"""What a look at held-out rows is decided by: floors for a first head, a paired test a tier for a later one.
+
+Nouns: *terms* (the level, floors and margin of one look).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from evolve.heldout import Finding, Merits
+from evolve.levels import objections_to
+from fitness.benchmark import Benchmark
+from fitness.jail.probe import FULL
+from fitness.looks import Decision as Test
+from fitness.looks import first_head_decision, paired_decision, paired_mean_decision
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a look is decided by. evidence: what is known so far of what the decision rests on."""
+
+    look: int
+    alpha: float
+    floors: Mapping[str, float]
+    margin: float
+    accepted_level: str = FULL
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+def tests_of(findings: Sequence[Finding], terms: Terms, benchmark: Benchmark) -> list[Test]:
+    """Returns the tests that must all be passed: floors for a first head, a paired test a tier for a later one."""
+    weak = objections_to(terms.evidence["sandbox_level"], terms.accepted_level)
+    if weak:
+        return [Test(False, tuple(weak))]
+    for finding, whose in zip(findings, ("it", "the head that stands"), strict=False):
+        if not finding.is_ok:
+            return [
+                Test(False, (f"{whose} could not be judged on held-out rows: {finding.verdict}: {finding.detail}",))
+            ]
+    if len(findings) == 1:
+        metric = benchmark.principal
+        values = {tier: scores.get(metric, math.nan) for tier, scores in findings[0].scores.items()}
+        test = first_head_decision(values, terms.floors, metric)
+        return [test if terms.floors else Test(True, ("nothing stood before, and no floors are set",))]
+    new, old = (finding.merits for finding in findings)
+    paired = [(tier, _paired(new[tier], old[tier], terms, benchmark)) for tier in old]
+    return [replace(test, reasons=tuple(f"{tier}: {reason}" for reason in test.reasons)) for tier, test in paired]
+
+
+def _paired(new: Merits, old: Merits, terms: Terms, benchmark: Benchmark) -> Test:
+    """Returns the paired test of a tier: rows that are right or wrong are counted, other merits averaged."""
+    if [target.kind for target in benchmark.targets] == ["classes"]:
+        return paired_decision(new > 0, old > 0, terms.alpha, terms.margin)
+    return paired_mean_decision(new, old, terms.alpha, terms.margin)

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from evolve.config import check_config, load_config
+from evolve.home import Home
+from evolve.improve import origin_of_block
+from evolve.origin import Origin, imported_founders
+from population.block import TensorBlock
+from population.errors import ConfigError
+from tests.evolve.cli.conftest import Program
+from tests.population.strategies import mlp, random_stack
+
+IMPROVE = Path(__file__).parents[3] / "configs" / "improve.yaml"
+NET = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.hidden = nn.Linear(64, 16)
+        self.head = nn.Linear(16, 10)
+        generator = torch.Generator().manual_seed(5)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
+
+    def forward(self, pixels):
+        return self.head(torch.relu(self.hidden(pixels.flatten(1) / 16)))
+"""
+SMALL = [
+    "benchmark.dataset=digits", "strategy.population=4", "stop.generations=2", "operators={burst: {settings: {steps: 150}}}",
+    "tiers={fractions: {lite: 0.5, ultimate: 1.0}, ladder: 4, finalists: 1, distil: {steps: 100, batch: 64}}",
+]  # fmt: skip
+
+
+def test_a_text_stands_for_the_path_of_a_model_and_other_keys_beside_it() -> None:
+    config = load_config(IMPROVE, ["model=net.py:Net", "model.weights=w.pt", "benchmark.dataset=digits"])
+    assert config.model is not None
+    assert (config.model.path, config.model.weights, config.graph) == ("net.py:Net", "w.pt", {})
+
+
+def test_only_the_block_of_a_model_is_part_of_the_key() -> None:
+    values = {"benchmark": {"dataset": "digits"}, "stop": {"generations": 1}, "operators": {"burst": {}}}
+    one, other = (check_config({**values, "model": {"path": path, "block": "b" * 30}}) for path in ("a.py", "b.py"))
+    third = check_config({**values, "model": {"path": "a.py", "block": "b" * 31}})
+    assert one.key == other.key != third.key
+
+
+def test_a_config_without_graph_and_model_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'graph' is missing"):
+        check_config({"benchmark": {"dataset": "digits"}, "stop": {"generations": 1}})
+
+
+def test_the_founder_of_an_import_has_the_bits_of_the_block_and_no_campaign(tmp_path: Path) -> None:
+    home = Home.create(tmp_path / "home")
+    block = TensorBlock.from_stack(random_stack(mlp(), 1), 0)
+    origin = origin_of_block(home, block)
+    assert origin.is_import
+    assert origin.row(-1) == block.to_stack().row_bytes(0)
+    again = Origin.from_value(origin.to_value(), lambda digest: None)
+    assert (again.founders, again.is_import) == (origin.founders, True)
+    assert imported_founders(home) == set()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        (["model=nowhere.py"], "there is no such file"),
+        (["model.weights=w.ckpt", "model=nowhere.py"], "must end in .safetensors"),
+        (["model.name=Net"], "model.path: name the Python file"),
+        (["model.pth=x"], "Did you mean 'path'"),
+    ],
+)
+def test_a_model_that_cannot_be_taken_in_is_refused_in_one_line(
+    program: Program, tmp_path: Path, overrides, text
+) -> None:
+    answer = program("run", IMPROVE, *overrides, "benchmark.dataset=digits", "--home", tmp_path / "home")
+    assert answer.code == 2
+    assert text in answer.err
+    assert len([line for line in answer.err.splitlines() if line.startswith("error")]) == 1
+
+
+@pytest.mark.slow
+def test_a_poor_model_comes_back_better_with_its_pedigree_and_takes_its_own_place(
+    program: Program, tmp_path: Path
+) -> None:
+    (tmp_path / "net.py").write_text(NET)
+    home = tmp_path / "home"
+    asked = ["run", IMPROVE, f"model={tmp_path / 'net.py'}", *SMALL, "--address", "local", "--json", "--home", home]
+    told = json.loads(program(*asked).out.splitlines()[-1])
+    improved = told["improved"]
+    model, ultimate, lite = improved["compared"]
+    assert improved["decision"] == "promoted"
+    assert model["heldout"]["accuracy"] < 0.4 < 0.8 < ultimate["heldout"]["accuracy"]
+    assert lite["share"] < 0.6
+    heads = json.loads(program("heads", "--json", "--home", home).out)
+    assert (heads[0]["block"], heads[0]["sequence"]) == (told["champion"], 2)
+    rebuilt = json.loads(program("rebuild", told["champion"], "--json", "--home", home).out)
+    assert rebuilt["same"] is True
+    again = json.loads(program(*asked, "--workers", "2", "--again").out.splitlines()[-1])
+    assert (again["population"], again["lineage"]) == (told["population"], told["lineage"])
+    back = program("rollback", "improved", "--json", "--home", home)
+    assert json.loads(back.out)["block"] == improved["model"]
