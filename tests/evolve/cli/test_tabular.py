@@ -124,6 +124,13 @@ def test_mlflow_s_model_takes_a_frame_of_raw_rows(done: Done, tmp_path: Path) ->
     assert logits.shape == (30, 3)
 
 
+def test_a_block_shows_which_raw_rows_it_takes(program: Program, done: Done) -> None:
+    answer = program("blocks", "show", "animals", "--home", done.home)
+    assert "weight (number), born (date), wild (boolean), home town (category); tells kind" in answer.out
+    shown = json.loads(program("blocks", "show", "animals", "--json", "--home", done.home).out)
+    assert shown["decoder"]["answers"][0]["classes"] == ["cat", "dog", "fox"]
+
+
 def test_a_row_that_cannot_be_read_is_named(program: Program, done: Done, tmp_path: Path) -> None:
     rows = animals(5)
     bad = write_csv(tmp_path / "bad.csv", {**rows, "weight": ["3", "heavy", "", "1", "2"]})
