@@ -49,6 +49,14 @@ def test_text_is_a_number_only_in_the_usual_writing(text, number):
     assert values[0] == number or (math.isnan(values[0]) and (number is None or math.isnan(number)))
 
 
+@given(st.lists(st.text("0123456789+-.eE _n", max_size=6), max_size=6))
+def test_a_cell_is_read_alike_whatever_stands_beside_it(texts):
+    each = [as_numbers(cells_of([text]), MISSING) for text in texts]
+    values, bad = as_numbers(cells_of([*texts, "1", "none"]), MISSING)
+    np.testing.assert_array_equal(values[: len(texts)], [float(found[0][0]) for found in each])
+    assert bad[: len(texts)].tolist() == [bool(found[1][0]) for found in each]
+
+
 def test_a_decimal_comma_is_read_where_it_is_said():
     assert as_numbers(cells("1,5", "2"), MISSING, ",")[0].tolist() == [1.5, 2.0]
     assert as_numbers(cells("1,500.0", "1,2,3"), MISSING, ",")[1].tolist() == [True, True]
