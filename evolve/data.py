@@ -111,16 +111,22 @@ def form_of(path: str) -> str:
     return known[suffix]
 
 
-def located(config: CampaignConfig, home: Home) -> CampaignConfig:
-    """Returns the config with the path of the home's copy of its data, where the home has one."""
+def kept_data(config: CampaignConfig, home: Home) -> set[str]:
+    """Returns the object of the home's store that holds the bytes of a config's data, if it has them."""
     section = config.data
     if section is None or not section.digest:
-        return config
+        return set()
     cid = cid_of_digest(bytes.fromhex(section.digest), "raw")
-    if not home.block_store().has(cid):
+    return {cid} if home.block_store().has(cid) else set()
+
+
+def located(config: CampaignConfig, home: Home) -> CampaignConfig:
+    """Returns the config with the path of the home's copy of its data, where the home has one."""
+    kept = kept_data(config, home)
+    if not kept or config.data is None:
         return config
-    copy = str(object_path(home.store_root, cid).absolute())
-    return config.model_copy(update={"data": section.model_copy(update={"path": copy})})
+    copy = str(object_path(home.store_root, *kept).absolute())
+    return config.model_copy(update={"data": config.data.model_copy(update={"path": copy})})
 
 
 def keep_copy(config: CampaignConfig, home: Home) -> None:

@@ -17,6 +17,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evolve.data import kept_data
 from evolve.home import LOCK_FILE
 from evolve.origin import origin_of
 from population.cid import cid_of_digest
@@ -126,6 +127,8 @@ def _holding(home: Home, handle: str) -> set[str]:
     found |= {name for name in packs.names() if not digests.isdisjoint(packs.digests(name))}
     for block in _blocks_of(home, handle):
         found |= set(_with_leaves(home, block))
+    with suppress(InputError):  # a config of another version names no data that are known
+        found |= kept_data(home.config_of(handle), home)
     return found
 
 

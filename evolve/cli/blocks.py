@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from evolve.home import Home
     from population.block import TensorBlock
 
+#: So many columns of a table are shown of a block that takes its rows.
+MAX_COLUMNS = 20
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -89,6 +92,7 @@ def _inside(block: TensorBlock) -> dict[str, Any]:
         "nodes": [_node(block, node) for node in graph.schedule],
         "tensors": {name: list(tensor.shape) for name, tensor in sorted(block.tensors.items())},
         "gates": [gate.to_value() for gate in block.gates],
+        "decoder": None if block.decoder is None else block.decoder.to_value(),
     }
 
 
@@ -145,6 +149,11 @@ def _show_text(value: dict[str, Any]) -> list[Any]:
         ("outputs", ", ".join(f"{name} [{', '.join(shape)}]" for name, shape in value["outputs"].items())),
         ("exit gates", "; ".join(str(output.json_text(gate)) for gate in value["gates"]) or "-"),
     ]
+    if value["decoder"] is not None:
+        columns = [f"{column['name']} ({column['kind']})" for column in value["decoder"]["columns"]]
+        told = ", ".join(str(answer["column"]) for answer in value["decoder"]["answers"])
+        more = f" and {len(columns) - MAX_COLUMNS:,} more" if len(columns) > MAX_COLUMNS else ""
+        facts.append(("raw rows", f"{', '.join(columns[:MAX_COLUMNS])}{more}; tells {told}"))
     tiers = [
         (tier, f"{count(facts['flops'])}", ", ".join(f"{s}={w}" for s, w in facts["widths"].items()))
         for tier, facts in value["tiers"].items()

@@ -15,7 +15,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import get_scorer
-from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
+from sklearn.model_selection import KFold, ShuffleSplit, StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
@@ -24,6 +24,8 @@ from fitness.benchmark import Benchmark
 STRENGTHS = (1.0, 0.1, 10.0, 0.01, 100.0, 0.001, 1000.0)
 MAX_CATEGORIES = 250
 FOLDS = 4
+#: Beyond it one fold says enough, and leaves time for more settings.
+MANY_ROWS = 10_000
 Columns = tuple[list[int], list[int]]
 
 
@@ -71,11 +73,9 @@ def boosting_settings(columns: Columns, is_classes: bool, table: np.ndarray, see
 def tuned(models: list[Any], x: np.ndarray, y: np.ndarray, metric: str, seconds: float, is_classes: bool) -> Any:
     """Returns the model that cross-validation finds best within so many seconds (one at least), fitted on all rows."""
     began, best, found = time.monotonic(), -np.inf, models[0]
-    folds = (
-        StratifiedKFold(FOLDS, shuffle=True, random_state=0)
-        if is_classes
-        else KFold(FOLDS, shuffle=True, random_state=0)
-    )
+    folds: Any = (StratifiedKFold if is_classes else KFold)(FOLDS, shuffle=True, random_state=0)
+    if len(y) > MANY_ROWS:
+        folds = ShuffleSplit(1, test_size=1 / FOLDS, random_state=0)
     for tried, model in enumerate(models):
         spent = time.monotonic() - began
         if (

@@ -206,7 +206,7 @@ def _check_train(target: TargetFinding, train: npt.NDArray[np.int64], settings: 
 
 
 def _blank(finding: Finding, train: npt.NDArray[np.int64]) -> Finding:
-    why = "no value stands twice" if finding.kind == "category" else "one value only"
+    why = "fewer than two values stand twice" if finding.kind == "category" else "one value only"
     return replace(finding, kind="dropped", note=f"{why} in the {len(train):,} training rows")
 
 

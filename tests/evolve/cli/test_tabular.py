@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
 
+from evolve.data import kept_data
 from evolve.home import Home
-from tests.evolve.cli.conftest import ROOT, Answer, Done, Program, environment, run_apart
+from evolve.serving import BlockModel, export_block, load_block
+from population.store import object_path
+from tests.evolve.cli.conftest import ROOT, Answer, Done, Program, command, environment, run_apart
+from tests.evolve.whole import Driver, num_commits
 
 TABULAR = ROOT / "configs" / "tabular.yaml"
 TINY = (
@@ -109,6 +114,23 @@ def test_raw_rows_of_any_file_get_the_same_names_of_classes(program: Program, do
     assert told["answer"][0] in ("cat", "dog", "fox")
 
 
+def test_mlflow_s_model_takes_a_frame_of_raw_rows(done: Done, tmp_path: Path) -> None:
+    block = Home.open(done.home).block_store().get(done.summary["champion"])
+    export_block(block, tmp_path / "e")
+    model = BlockModel(load_block(tmp_path / "e"))
+    rows = animals(30, seed=9)
+    logits = model.predict(pd.DataFrame(rows))
+    np.testing.assert_array_equal(logits, model.predict({name: rows[name] for name in reversed(rows)}))
+    assert logits.shape == (30, 3)
+
+
+def test_a_block_shows_which_raw_rows_it_takes(program: Program, done: Done) -> None:
+    answer = program("blocks", "show", "animals", "--home", done.home)
+    assert "weight (number), born (date), wild (boolean), home town (category); tells kind" in answer.out
+    shown = json.loads(program("blocks", "show", "animals", "--json", "--home", done.home).out)
+    assert shown["decoder"]["answers"][0]["classes"] == ["cat", "dog", "fox"]
+
+
 def test_a_row_that_cannot_be_read_is_named(program: Program, done: Done, tmp_path: Path) -> None:
     rows = animals(5)
     bad = write_csv(tmp_path / "bad.csv", {**rows, "weight": ["3", "heavy", "", "1", "2"]})
@@ -152,16 +174,36 @@ def test_a_campaign_goes_on_after_its_file_has_moved(program: Program, done: Don
 
 def test_a_campaign_whose_data_are_gone_says_what_to_do(program: Program, done: Done, tmp_path: Path) -> None:
     home = Home.open(Path(shutil.copytree(done.home, tmp_path / "h")))
-    section = home.config_of("tabular").data
-    assert section is not None
-    from population.cid import cid_of_digest
-    from population.store import object_path
-
-    object_path(home.store_root, cid_of_digest(bytes.fromhex(section.digest), "raw")).unlink()
+    (kept,) = kept_data(home.config_of("tabular"), home)
+    object_path(home.store_root, kept).unlink()
     answer = program("resume", "tabular", "--generations", "+1", "--home", home.root)
     assert answer.code == 2
     assert "there is no such file" in answer.err
     assert "data.path=FILE" in answer.err
+
+
+def test_a_number_is_told_in_its_own_unit_after_a_kill_too(program: Program, tmp_path: Path) -> None:
+    """Killed on its way and resumed after the file is gone, a regression answers in units of the target."""
+    rng = np.random.default_rng(2)
+    size, price = rng.uniform(50, 150, 200), []
+    price = [None if k < 3 else round(float(5e5 + 1e4 * v + 3e4 * rng.normal()), 1) for k, v in enumerate(size)]
+    path, home = write_csv(tmp_path / "houses.csv", {"size": size.round(2).tolist(), "note": ["x", "y"] * 100,
+                                                     "price": price}), tmp_path / "h"  # fmt: skip
+    asked = ["run", TABULAR, f"data.path={path}", "data.target=price", *TINY, "operators.burst.settings.steps=200"]
+    with Driver(command(*asked, "--json", "--home", home)) as driver:
+        assert driver.wait_for(lambda: num_commits(home, "tabular") >= 1)
+        driver.process.kill()
+    path.unlink()
+    answer = run_apart("resume", "tabular", "--json", "--home", home, env=DEAD)
+    assert answer.code == 0, answer.err
+    summary = json.loads(answer.out.splitlines()[-1])
+    assert summary["data"]["target"]["task"] == "regression"
+    assert summary["data"]["notes"] == ["3 rows have no target: left out"]
+    assert summary["scores"]["ultimate"]["r2"] > 0.5
+    rows = write_csv(tmp_path / "rows.csv", {"size": [60.0, 140.0], "note": ["x", "never seen"]})
+    found = json.loads(program("infer", summary["champion"], "--input", rows, "--json", "--home", home).out)
+    small, big = found["answers"]["price"]["answer"]
+    assert 8e5 < small < 1.6e6 < big < 2.5e6
 
 
 # ---- tables that are no good -------------------------------------------------------------------------------------------
@@ -264,3 +306,11 @@ def test_a_table_of_ten_thousand_columns_is_learned_from(tmp_path: Path) -> None
     answer = _run(tmp_path, write_csv(tmp_path / "t.csv", {**columns, "kind": kind}))
     assert answer.code == 0, answer.err
     assert json.loads(answer.out.splitlines()[-1])["state"] == "done"
+
+
+def test_a_purge_takes_the_copy_of_the_file_along(program: Program, done: Done, tmp_path: Path) -> None:
+    home = Home.open(Path(shutil.copytree(done.home, tmp_path / "h")))
+    kept = kept_data(home.config_of("tabular"), home)
+    assert len(kept) == 1
+    assert program("purge", "tabular", "--force", "--json", "--home", home.root).code == 0
+    assert not home.block_store().has(*kept)

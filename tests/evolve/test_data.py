@@ -1,0 +1,140 @@
+"""What follows from a campaign's own data before its first second of compute: settings, graph and key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evolve.config import CampaignConfig, check_config, load_config
+from evolve.data import training_for
+from evolve.library import run
+from evolve.plan import make_plan
+from evolve.serving import inputs_of
+from evolve.templates import block_of
+from fitness.benchmark import Benchmark
+from population.cells import cells_of
+from population.errors import ConfigError
+from population.interpret import run_block
+from tests.evolve import whole
+
+TABULAR = whole.ROOT / "configs" / "tabular.yaml"
+
+
+def towns(num_rows: int = 150, *, task: str = "classes") -> dict[str, list[Any]]:
+    """A table with gaps, a category of many values, and a target that follows from all of it."""
+    rng = np.random.default_rng(4)
+    x, town = rng.normal(size=num_rows), rng.integers(0, 40, num_rows)
+    value = x + (town % 2) + rng.normal(size=num_rows) * 0.1
+    told = (value * 1e3 + 5e4).round(1).tolist() if task == "numbers" else np.where(value > 0.5, "high", "low").tolist()
+    gaps = rng.random(num_rows) < 0.2
+    return {
+        "x": [None if gap else float(v) for gap, v in zip(gaps, x, strict=True)],
+        "town": [f"town {k}" for k in town],
+        "open": rng.choice(["yes", "no"], num_rows).tolist(),
+        "y": told,
+    }
+
+
+def written(folder: Path, columns: dict[str, list[Any]], name: str = "t.csv") -> Path:
+    lines = [",".join(columns), *(",".join("" if v is None else str(v) for v in row) for row in zip(*columns.values(),
+                                                                                                    strict=True))]  # fmt: skip
+    (folder / name).write_text("\n".join(lines) + "\n")
+    return folder / name
+
+
+def config(path: Path, *overrides: str) -> CampaignConfig:
+    return load_config(TABULAR, [f"data.path={path}", "data.target=y", *overrides])
+
+
+@given(st.integers(10, 10**7), st.integers(10, 10**7))
+def test_more_rows_are_trained_longer_and_held_back_less(few: int, many: int) -> None:
+    few, many = sorted((few, many))
+    first, second = training_for(few), training_for(many)
+    assert first["batch"] <= second["batch"]
+    assert first["weight_decay"] >= second["weight_decay"]
+    assert first["steps"] * first["batch"] <= second["steps"] * second["batch"]
+
+
+def test_what_is_auto_is_written_out_and_the_written_config_is_the_same_campaign(tmp_path: Path) -> None:
+    plan = make_plan(config(written(tmp_path, towns())))
+    found = plan.config
+    assert found.objectives == ("cross_entropy",)
+    assert found.operators["burst"].settings["steps"] == 60
+    assert found.tiers is not None
+    assert found.tiers.distil["weight_decay"] == 3.0
+    assert found.data is not None
+    assert (found.data.format, len(found.data.digest)) == ("csv", 64)
+    again = check_config(yaml.safe_load(yaml.safe_dump(found.model_dump(mode="json"))))
+    assert make_plan(again).key == plan.key == again.key
+
+
+def test_the_key_follows_from_the_file_s_bytes_not_from_its_place(tmp_path: Path) -> None:
+    first = make_plan(config(written(tmp_path, towns())))
+    other = make_plan(config(written(tmp_path, towns(), "elsewhere.csv")))
+    changed = make_plan(config(written(tmp_path, {**towns(), "open": towns()["open"][::-1]}, "other.csv")))
+    assert first.key == other.key
+    assert first.key != changed.key
+
+
+def test_a_file_that_changed_is_refused_with_both_ways_out(tmp_path: Path) -> None:
+    path = written(tmp_path, towns())
+    begun = make_plan(config(path)).config
+    written(tmp_path, {**towns(), "open": towns()["open"][::-1]})
+    with pytest.raises(
+        ConfigError, match=r"holds other bytes than this campaign was begun with.*put the old file back"
+    ):
+        make_plan(begun)
+
+
+def test_a_config_names_one_kind_of_data(tmp_path: Path) -> None:
+    path = written(tmp_path, towns())
+    with pytest.raises(ConfigError, match="exclude each other"):
+        config(path, "benchmark.dataset=digits")
+    with pytest.raises(ConfigError, match=r"key 'data\.path' is missing"):
+        load_config(TABULAR)
+    assert load_config(TABULAR, [f"data.path={path}", "data.target=7"]).data.target == "7"  # type: ignore[union-attr]
+
+
+def test_gaps_are_refused_where_the_graph_does_not_take_them(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"graph\.inputs\.numbers: numbers are missing there \(NaN\).*op: impute"):
+        make_plan(config(written(tmp_path, towns()), "graph={template: mlp}", "widths={}"))
+
+
+def test_the_tabular_template_asks_for_a_table() -> None:
+    with pytest.raises(ConfigError, match=r"name one with data\.path"):
+        make_plan(load_config(whole.DIGITS, ["graph={template: tabular}", "widths={}", "gates=[]"]))
+
+
+@pytest.mark.parametrize("blocks", [0, 2])
+def test_a_first_regressor_answers_near_the_mean_whatever_the_row(blocks: int) -> None:
+    made = Benchmark.from_table(towns(task="numbers"), "y")
+    values = {"benchmark": {"dataset": "none"}, "graph": {"template": "tabular", "blocks": blocks}, "objectives": ["rmse"],
+              "operators": {"burst": {}}, "stop": {"generations": 1}, "init": {"gain": 0.1}}  # fmt: skip
+    plan = make_plan(check_config(values), made)
+    assert [node.op for node in plan.graph.filters["tokens"]] == ["embedding", "flatten"]
+    first = block_of(plan.graph, 0)
+    rows = {name: cells_of(values) for name, values in towns(task="numbers").items()}
+    assert made.preparation is not None
+    block = type(first)(first.graph, first.tensors, decoder=made.preparation.decoder)
+    answers = run_block(block, inputs_of(block, rows))["prediction"]
+    assert torch.isfinite(answers).all()
+    assert abs(float(answers.mean()) - 5e4) < 5e3
+
+
+def test_a_table_in_memory_is_learned_from_without_a_home(tmp_path: Path) -> None:
+    made = Benchmark.from_table(towns(), "y", class_weights="balanced")
+    assert made.targets[0].class_weights == "balanced"
+    values = {"benchmark": {"dataset": "none"}, "graph": {"template": "tabular", "hidden": 8}, "objectives": ["auto"],
+              "strategy": {"population": 2}, "operators": {"burst": {"settings": {"steps": "auto", "batch": 16}}},
+              "stop": {"generations": 2}, "tiers": None}  # fmt: skip
+    result = run(values, made)
+    assert result.champion is not None
+    assert result.champion.decoder == made.preparation.decoder  # type: ignore[union-attr]
+    assert result.summary["data"]["target"]["task"] == "classification"
