@@ -33,7 +33,13 @@ ATTRIBUTES: Mapping[str, Any] = {
     "heads": 2,
     "head_width": 4,
     "causal": True,
+    "positions": [0, 11],
+    "mean": [0.0] * 12,
+    "deviation": [1.0] * 12,
+    "sizes": [3] * 12,
 }
+#: what an operation alone is given, since others know an attribute of that name as something else.
+OWN: Mapping[str, Mapping[str, Any]] = {"impute": {"value": [0.0] * 12}}
 SIZES = ((2, 16), (16, 128))  # candidates, samples
 
 
@@ -58,6 +64,7 @@ def _graphs(name: str) -> Iterator[OpGraph]:
     """Yields graphs of this one operation, for the shapes and numbers of inputs that it takes."""
     operation = get(name)
     attributes = {key: ATTRIBUTES[key] for key, kind in operation.attributes.items() if key in ATTRIBUTES}
+    attributes |= OWN.get(name, {})
     for shape in SHAPES:
         for shapes in _shapes(shape, operation.num_inputs):
             channels = {f"x{index}": {"shape": list(each), "dtype": "float32"} for index, each in enumerate(shapes)}
