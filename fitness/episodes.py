@@ -153,6 +153,10 @@ class Episodes:
         return 0
 
     @property
+    def scoring(self) -> None:
+        """Returns are all that is measured."""
+
+    @property
     def preparation(self) -> None:
         """It is no table."""
 

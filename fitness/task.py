@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fitness.metrics import Objective
 
 if TYPE_CHECKING:
+    from fitness.scoring import Scoring
     from fitness.tables import Preparation
 
 
@@ -53,6 +54,10 @@ class Task(Protocol):
     @property
     def digest_of_data(self) -> bytes:
         """32 bytes that name what it is made of, whatever the splits."""
+
+    @property
+    def scoring(self) -> Scoring | None:
+        """A user's function that measures objectives too."""
 
     @property
     def preparation(self) -> Preparation | None:
