@@ -87,7 +87,8 @@ def _judged(plan: Plan, done: Asked, result: BatchResult) -> Judged:
 
 def _choose_champion(judged: Judged) -> Outcome:
     order = np.lexsort(-np.nan_to_num(judged.fitness, nan=-np.inf).T[::-1])
-    best = next((int(row) for row in order if judged.is_usable[row]), None)
+    # a finalist of an extension may repeat one of the search before
+    best = next((int(row) for row in order if not np.isnan(judged.fitness[row]).any()), None)
     return Outcome(tuple("active" if row == best else "archived" for row in range(len(judged.fitness))))
 
 

@@ -9,13 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from evolve.campaign import accept
 from evolve.config import check_config, load_config
+from evolve.events import Extended
 from evolve.home import Home
 from evolve.plan import Plan, make_plan
 from evolve.promotion import promote
 from evolve.rebuild import read_records, rebuild_rows
+from evolve.replay import replay
+from evolve.strategies import Judged
+from evolve.telling import _choose_champion
 from fitness.evaluator import UnitResult, WorkUnit
 from fitness.inprocess import InProcessEvaluator
 from fitness.judge import InlineJudge
@@ -125,6 +131,19 @@ def test_a_campaign_that_is_resumed_anywhere_ends_as_one_that_was_not(kind: str)
     resumed, after, _ = small.play(plan, after=commits[:cut])
     assert small.digests([*commits[:cut], *after]) == small.digests(commits)
     assert (resumed.block, resumed.champion) == (state.block, state.champion)
+
+
+def test_an_extended_campaign_finds_its_champion_anew_also_where_it_is_the_old_one() -> None:
+    """A finalist that was one before is a repeat of that birth; repeats were no champions once, and the campaign failed."""
+    fitness = np.array([[1.0], [2.0], [np.nan]])
+    judged = Judged(fitness, np.zeros((3, 1)), np.array([False, True, False]))
+    assert _choose_champion(judged).statuses == ("archived", "active", "archived")
+    plan = plan_of()
+    _, commits, _ = small.play(plan)
+    turn = accept(plan, replay(plan, commits), Extended(generations=1))
+    state, _, _ = small.play(plan, after=[*commits, *turn.commits])
+    assert state.phase == "done"
+    assert state.block is not None
 
 
 def test_policies_are_made_again_from_their_pedigrees() -> None:
