@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from evolve.config import CampaignConfig
     from evolve.home import Home
     from evolve.plan import Plan
+    from fitness.benchmark import Benchmark
 
 SPLITS = ("validation", "heldout")
 BASELINES_FILE = "baselines.json"
@@ -55,24 +56,31 @@ def baselines_of(config: CampaignConfig, home: Home, campaign: str) -> list[Base
 
 
 def compute(config: CampaignConfig) -> list[Baseline]:
-    """Returns one plainly trained network, an SVC and a logistic regression, on the rows that the campaign used."""
+    """Returns what plain methods reach on what the campaign was judged on: a plainly trained network, a support vector
+    machine and a linear model on rows; random actions in episodes."""
     from evolve.plan import make_plan
-    from fitness.baselines import baseline_scores
+    from fitness.baselines import baseline_scores, random_return
+    from fitness.benchmark import Benchmark
+    from fitness.episodes import Episodes
     from fitness.forward import single_threaded
 
     plan = make_plan(config)
-    if plan.benchmark.scoring is not None and plan.benchmark.scoring.takes == "stack":
+    if isinstance(plan.benchmark, Episodes):
+        return [Baseline("random actions", {split: random_return(plan.benchmark, split) for split in SPLITS}, 0)]
+    benchmark = plan.benchmark
+    assert isinstance(benchmark, Benchmark), "a task is rows or episodes"
+    if benchmark.scoring is not None and benchmark.scoring.takes == "stack":
         return []  # there are no rows
-    by_split = {split: baseline_scores(plan.benchmark, split) for split in SPLITS}
+    by_split = {split: baseline_scores(benchmark, split) for split in SPLITS}
     plain = [
         Baseline(NAMES.get(name, name), {split: by_split[split][name] for split in SPLITS})
         for name in by_split[SPLITS[0]]
     ]
     with single_threaded():  # kernels as small as these wait for each other longer than they compute
-        return [_plain_network(plan), *plain]
+        return [_plain_network(plan, benchmark), *plain]
 
 
-def _plain_network(plan: Plan) -> Baseline:
+def _plain_network(plan: Plan, benchmark: Benchmark) -> Baseline:
     from evolve import operators
     from evolve.operators.registry import Making
     from fitness.measure import measure
@@ -80,17 +88,16 @@ def _plain_network(plan: Plan) -> Baseline:
 
     init, burst = operators.get("init@1"), operators.get("burst@1")
     first = init.apply(Making(plan.graph, (), [PLAIN_SEED]), init.settings())
-    making = Making(plan.graph, (first,), [PLAIN_SEED], plan.benchmark)
+    making = Making(plan.graph, (first,), [PLAIN_SEED], benchmark)
     trained = burst.apply(making, burst.settings.model_validate(PLAIN_SETTINGS))
-    scores, channels = {}, plan.benchmark.channels_of([name for name, _ in plan.graph.outputs])
+    scores, channels = {}, benchmark.channels_of([name for name, _ in plan.graph.outputs])
     for split in SPLITS:
         rows = {
-            name: torch.from_numpy(array).movedim(0, -1)[None]
-            for name, array in plan.benchmark.inputs_of(split).items()
+            name: torch.from_numpy(array).movedim(0, -1)[None] for name, array in benchmark.inputs_of(split).items()
         }
         with torch.no_grad():
             outputs = run_stack(trained, rows)
         answers = torch.cat([outputs[channel] for channel in channels], dim=1).numpy()
-        found = measure(answers, plan.benchmark.targets_of(split), plan.benchmark)
-        scores[split] = float(found.scores[plan.benchmark.principal][0])
+        found = measure(answers, benchmark.targets_of(split), benchmark)
+        scores[split] = float(found.scores[benchmark.principal][0])
     return Baseline("the same network, plainly trained", scores, plan.graph.flops(plan.graph.symbols))

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from evolve import operators
+from evolve.episodes import as_played, finals_of
 from evolve.events import (
     Clock,
     Continue,
@@ -39,6 +40,7 @@ from evolve.state import Asked, State, Turn, Unseeded
 from evolve.strategies import Batch, Proposal
 from evolve.telling import keyframe, tell
 from evolve.units import Cut, cut_batch
+from fitness.episodes import Episodes
 from fitness.evaluator import UnitResult
 from population.lineage.records import Commit
 from population.randomness import derive_seed
@@ -112,6 +114,7 @@ def _fill(plan: Plan, state: State) -> Turn:
     """Asks for batches until the strategy's window is full."""
     while state.phase == "search" and len(state.asked) < plan.strategy.window:
         strategy, batch = plan.strategy.ask(state.strategy, state.next_event)
+        batch = as_played(plan, batch, plan.strategy.generation(state.strategy))
         asked = (*state.asked, Asked(batch, "search"))
         state = replace(state, strategy=strategy, asked=asked, next_event=state.next_event + len(batch.proposals))
     return _submit_waiting(plan, state)
@@ -233,6 +236,8 @@ def _begin_finals(plan: Plan, state: State) -> Turn:
     if not members:
         return Turn(replace(state, phase="publish"), (Publish(None, None, {}),))
     tiers = plan.config.tiers
+    if isinstance(plan.benchmark, Episodes):
+        return _judge_finalists(plan, state, finals_of(plan, members, state.next_event))
     if tiers is None or tiers.trained == "search":
         return _publish(plan, replace(state, champion=members[0]))
     proposals = tuple(
@@ -246,11 +251,12 @@ def _begin_finals(plan: Plan, state: State) -> Turn:
         )
         for place, event in enumerate(members[: tiers.finalists])
     )
-    batch = Batch(state.next_event, proposals)
-    state = replace(
-        state, phase="distil", asked=(Asked(batch, "distil"),), next_event=state.next_event + len(proposals)
-    )
-    return _submit_waiting(plan, state)
+    return _judge_finalists(plan, state, Batch(state.next_event, proposals))
+
+
+def _judge_finalists(plan: Plan, state: State, batch: Batch) -> Turn:
+    asked, next_event = (Asked(batch, "distil"),), state.next_event + len(batch.proposals)
+    return _submit_waiting(plan, replace(state, phase="distil", asked=asked, next_event=next_event))
 
 
 def _publish(plan: Plan, state: State) -> Turn:

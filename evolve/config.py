@@ -12,13 +12,14 @@ import difflib
 import json
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
 from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from evolve.data_config import DataConfig
+from evolve.environment_config import EnvironmentConfig, names_one_task
 from evolve.fitness_config import FitnessConfig, find_beside, with_fitness_defaults
 from evolve.model_config import ModelConfig, with_model_defaults
 from evolve.tune_config import TuneConfig
@@ -39,9 +40,11 @@ class _Model(BaseModel):
 
 
 class BenchmarkConfig(_Model):
-    """Which data, and how its rows are split. shares: of train, validation and held-out rows."""
+    """Which data, and how its rows are split, or which environment is played. shares: of train, validation and held-out
+    rows."""
 
     dataset: str | None = None
+    environment: EnvironmentConfig | None = Field(default=None, exclude_if=lambda value: value is None)
     split_seed: int = Field(default=0, ge=0, lt=2**63)
     shares: tuple[float, float, float] = (0.6, 0.2, 0.2)
     shuffled_labels: bool = Field(default=False, description="train and judge on permuted labels: a check for leaks")
@@ -98,12 +101,12 @@ class TiersConfig(_Model):
 
 
 class PromoteConfig(_Model):
-    """The head to promote to, and its gate. floors: held-out accuracy by tier for a first head; margin: how much worse a
-    later one may be at the edge of its confidence bound."""
+    """The head to promote to, and its gate. floors: held-out accuracy (R2, return) by tier for a first head; margin: how much
+    worse a later one may be at the edge of its confidence bound, in the same unit."""
 
     name: str
-    floors: Mapping[Literal["lite", "pro", "ultimate"], Annotated[float, Field(ge=0, le=1)]] = {}
-    margin: float = Field(default=0.02, ge=0, lt=1)
+    floors: Mapping[Literal["lite", "pro", "ultimate"], float] = {}
+    margin: float = Field(default=0.02, ge=0)
 
 
 class LimitsConfig(_Model):
@@ -159,12 +162,9 @@ class CampaignConfig(_Model):
 
     @model_validator(mode="after")
     def _has_data(self) -> CampaignConfig:
-        if (self.benchmark.dataset is None) == (self.data is None):
-            if self.data is None:
-                raise ValueError(
-                    "key 'benchmark.dataset' is missing (a known benchmark), or data.path (a file of your own)"
-                )
-            raise ValueError("benchmark.dataset and data.path exclude each other: leave one of them out")
+        names_one_task(self.benchmark.dataset, self.benchmark.environment, self.data)
+        if self.benchmark.environment is not None and self.benchmark.shuffled_labels:
+            raise ValueError("benchmark.shuffled_labels: an environment has no labels; leave it out")
         return self
 
     @property

@@ -23,6 +23,7 @@ from fitness.benchmark import Benchmark
 from fitness.metrics import LOSS, Kind
 from fitness.tables import TableSettings, prepare_table, read_table
 from fitness.tables.read import SUFFIXES
+from fitness.task import Task
 from population.cid import cid_of_digest
 from population.errors import BenchmarkError, ConfigError, InputError, NotFound
 from population.files import LocalFiles
@@ -67,13 +68,17 @@ def load_data(config: CampaignConfig) -> tuple[CampaignConfig, Benchmark]:
     return resolved, benchmark
 
 
-def written_out(config: CampaignConfig, benchmark: Benchmark) -> CampaignConfig:
+def written_out(config: CampaignConfig, benchmark: Task) -> CampaignConfig:
     """Returns the config with every ``auto`` written out: objectives, and what training takes of so many training rows.
 
-    Training: ``steps``, ``batch`` and ``weight_decay`` of operators and of ``tiers.distil``.
+    Training: ``steps``, ``batch`` and ``weight_decay`` of operators and of ``tiers.distil``. Of episodes the return is what
+    the search follows, and there is nothing to train.
     """
-    found = training_for(len(benchmark.rows("train")))
     changed: dict[str, Any] = {}
+    if not isinstance(benchmark, Benchmark):
+        is_auto = config.objectives == (AUTO,)
+        return config.model_copy(update={"objectives": (benchmark.principal,)}) if is_auto else config
+    found = training_for(len(benchmark.rows("train")))
     if config.objectives == (AUTO,):
         first = OBJECTIVES[benchmark.targets[0].kind] if len(benchmark.targets) == 1 else LOSS
         changed["objectives"] = (first,)

@@ -16,6 +16,7 @@ from fitness.benchmark import Benchmark
 from fitness.jail.probe import FULL
 from fitness.looks import Decision as Test
 from fitness.looks import first_head_decision, paired_decision, paired_mean_decision
+from fitness.task import Task
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Terms:
     evidence: dict[str, Any] = field(default_factory=dict)
 
 
-def tests_of(findings: Sequence[Finding], terms: Terms, benchmark: Benchmark) -> list[Test]:
+def tests_of(findings: Sequence[Finding], terms: Terms, task: Task) -> list[Test]:
     """Returns the tests that must all be passed: floors for a first head, a paired test a tier for a later one."""
     weak = objections_to(terms.evidence["sandbox_level"], terms.accepted_level)
     if weak:
@@ -41,17 +42,17 @@ def tests_of(findings: Sequence[Finding], terms: Terms, benchmark: Benchmark) ->
                 Test(False, (f"{whose} could not be judged on held-out rows: {finding.verdict}: {finding.detail}",))
             ]
     if len(findings) == 1:
-        metric = benchmark.principal
+        metric = task.principal
         values = {tier: scores.get(metric, math.nan) for tier, scores in findings[0].scores.items()}
         test = first_head_decision(values, terms.floors, metric)
         return [test if terms.floors else Test(True, ("nothing stood before, and no floors are set",))]
     new, old = (finding.merits for finding in findings)
-    paired = [(tier, _paired(new[tier], old[tier], terms, benchmark)) for tier in old]
+    paired = [(tier, _paired(new[tier], old[tier], terms, task)) for tier in old]
     return [replace(test, reasons=tuple(f"{tier}: {reason}" for reason in test.reasons)) for tier, test in paired]
 
 
-def _paired(new: Merits, old: Merits, terms: Terms, benchmark: Benchmark) -> Test:
+def _paired(new: Merits, old: Merits, terms: Terms, task: Task) -> Test:
     """Returns the paired test of a tier: rows that are right or wrong are counted, other merits averaged."""
-    if [target.kind for target in benchmark.targets] == ["classes"]:
+    if isinstance(task, Benchmark) and [target.kind for target in task.targets] == ["classes"]:
         return paired_decision(new > 0, old > 0, terms.alpha, terms.margin)
     return paired_mean_decision(new, old, terms.alpha, terms.margin)

@@ -8,16 +8,17 @@ Shapes: N held-out rows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from fitness import verdict
-from fitness.benchmark import Benchmark
 from fitness.evaluator import Judging
+from fitness.examiner import Examiner
 from fitness.judge import Judge
-from fitness.judging import judge_stack
+from fitness.task import Task
 from population.block import TensorBlock
 
 SPLIT = "heldout"
@@ -47,14 +48,15 @@ class Finding:
         return self.verdict == verdict.OK
 
 
-def look(blocks: Sequence[TensorBlock], benchmark: Benchmark, judge: Judge) -> list[Finding]:
+def look(blocks: Sequence[TensorBlock], benchmark: Task, judge: Judge) -> list[Finding]:
     """Returns the findings on these blocks, in their order. Raises EvaluatorFailed where there is no judge to be had."""
-    return [_find(block, benchmark, judge) for block in blocks]
+    with closing(Examiner(benchmark, judge)) as examiner:
+        return [_find(block, benchmark, examiner) for block in blocks]
 
 
-def _find(block: TensorBlock, benchmark: Benchmark, judge: Judge) -> Finding:
+def _find(block: TensorBlock, benchmark: Task, examiner: Examiner) -> Finding:
     tiers = {tier: block.widths_of(tier) for tier in block.tier_names}
-    judged = judge_stack(block.to_stack(), benchmark, judge, Judging(SPLIT, tiers))
+    judged = examiner.examine(block.to_stack(), Judging(SPLIT, tiers))
     if judged.verdicts[0] != verdict.OK:
         return Finding(judged.verdicts[0], judged.details[0], {}, {}, {}, {})
     names = [objective.name for objective in benchmark.objectives]

@@ -16,9 +16,9 @@ from evolve.outcome import Progress, progress_of, summary_of
 from evolve.plan import make_plan
 from evolve.publish import MemoryShelf
 from evolve.shell import Hands, drive
-from fitness.benchmark import Benchmark
 from fitness.judge import Limits
 from fitness.processes import ProcessEvaluator
+from fitness.task import Task
 from population.block import TensorBlock
 from population.clock import SystemClock
 from population.lineage.records import Commit
@@ -35,7 +35,7 @@ class Result:
 
 def run(
     config: CampaignConfig | Mapping[str, Any],
-    benchmark: Benchmark | None = None,
+    benchmark: Task | None = None,
     *,
     workers: int = 1,
     progress: Callable[[Progress], None] | None = None,

@@ -15,6 +15,7 @@ from evolve.operators.registry import Making
 from fitness.benchmark import Benchmark
 from fitness.evaluator import NO_PARENT, WorkUnit
 from fitness.forward import single_threaded
+from fitness.task import Task
 from population.errors import NotFound
 from population.graph import OpGraph
 from population.stack import Stack
@@ -23,7 +24,7 @@ ReadObject = Callable[[bytes], bytes]
 _last: list[tuple[Mapping[str, Any], OpGraph]] = []
 
 
-def materialise(unit: WorkUnit, read_object: ReadObject, benchmark: Benchmark | None) -> Stack:
+def materialise(unit: WorkUnit, read_object: ReadObject, benchmark: Task | None) -> Stack:
     """Returns the unit's children, one row per candidate, in order; a pure function of its arguments.
 
     Torch computes on one thread meanwhile, since sums over several threads have other bits.
@@ -41,7 +42,7 @@ def runs_plugins(unit: WorkUnit) -> bool:
         return False  # nothing is run: making it fails with the same words
 
 
-def _materialise(unit: WorkUnit, read_object: ReadObject, benchmark: Benchmark | None) -> Stack:
+def _materialise(unit: WorkUnit, read_object: ReadObject, benchmark: Task | None) -> Stack:
     graph = _graph_of(unit.graph)
     parents = Stack.from_row_bytes(graph, [read_object(digest) for digest in unit.parents]) if unit.parents else None
     rows: list[Stack] = []
@@ -77,7 +78,7 @@ def _make(
     parents: Stack | None,
     members: Sequence[int],
     read_object: ReadObject,
-    benchmark: Benchmark | None,
+    benchmark: Task | None,
 ) -> Stack:
     candidates = unit.candidates[list(members)]
     first = candidates[0]
@@ -95,7 +96,7 @@ def _make(
         graph=graph,
         parents=tuple(stacks),
         seeds=[int(seed) for seed in candidates["seed"]],
-        benchmark=benchmark if operator.reads_training else None,
+        benchmark=benchmark if operator.reads_training and isinstance(benchmark, Benchmark) else None,
         inputs=tuple(read_object(digest) for digest in named) if needs_bytes else (),
     )
     made: Stack = getattr(toolbox(), operator.key)(making, unit.settings[int(first["settings"])])

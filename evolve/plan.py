@@ -9,29 +9,30 @@ from __future__ import annotations
 import importlib
 import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from blake3 import blake3
 
 from evolve import operators, strategies, templates
 from evolve.config import CampaignConfig
-from evolve.data import load_data, written_out
-from evolve.fitness_file import check_without_data, scored, with_source
+from evolve.data import written_out
+from evolve.fitness_file import check_without_data, with_source
 from evolve.operators.distil import DistilSettings
 from evolve.operators.registry import Operator, check_settings
 from evolve.origin import Origin
 from evolve.plugins import modules_of
 from evolve.recipe import canonical_settings, individual_id
 from evolve.strategies import Problem, Strategy
-from fitness import datasets
+from evolve.task import check_channels, check_gate, check_learnable, measured_by, resolved
 from fitness.benchmark import Benchmark
-from fitness.plan import DEFAULT_PLANS, KernelPlan
-from population.errors import BenchmarkError, ConfigError, EvolveError, InvalidGraph, NotFound
+from fitness.episodes import Episodes
+from fitness.plan import DEFAULT_PLANS, KernelPlan, policy_plan
+from fitness.task import Task
+from population.errors import ConfigError, EvolveError, NotFound
 from population.gates import ExitGate, check_gates
 from population.graph import OpGraph
 from population.heads import check_name
@@ -63,7 +64,7 @@ class Plan:
     key: bytes
     graph: OpGraph
     species: str
-    benchmark: Benchmark
+    benchmark: Task
     benchmark_name: str
     strategy: Strategy[Any]
     problem: Problem
@@ -106,50 +107,33 @@ class Plan:
 
 
 def benchmark_of(config: CampaignConfig) -> Benchmark:
-    """Returns the benchmark that a config names. Raises ConfigError for an unknown one."""
-    return _resolved(config)[1]
+    """Returns the rows that a config names. Raises ConfigError for an unknown name, or where it names none."""
+    found = resolved(config)[1]
+    if not isinstance(found, Benchmark):
+        raise ConfigError(f"benchmark: {found.name} has no rows; name a dataset or a file")
+    return found
 
 
-def _resolved(config: CampaignConfig) -> tuple[CampaignConfig, Benchmark]:
-    """Returns the config with what follows from its data written out, and the benchmark that it names."""
-    section = config.benchmark
-    config = with_source(config)
-    if config.data is not None:
-        config, found = load_data(config)
-    else:
-        assert section.dataset is not None
-        found = replace(datasets.load(section.dataset, split_seed=section.split_seed), shares=section.shares)
-    config = written_out(config, found)
-    found = _measuring(scored(found, config), config)
-    return config, found.with_shuffled_labels(config.seed) if section.shuffled_labels else found
-
-
-def _measuring(found: Benchmark, config: CampaignConfig) -> Benchmark:
-    """Returns the benchmark with the objectives that the config asks for among those it measures."""
-    try:
-        return found.measuring(config.objectives)
-    except BenchmarkError as error:
-        raise ConfigError(f"objectives: {error}") from error
-
-
-def make_plan(config: CampaignConfig, benchmark: Benchmark | None = None, sandbox_level: str = "reduced") -> Plan:
+def make_plan(config: CampaignConfig, benchmark: Task | None = None, sandbox_level: str = "reduced") -> Plan:
     """Returns the plan of a config. Raises ConfigError or InvalidGraph that names what does not fit and the remedy."""
     for module in config.plugins:
         _import_plugin(module)
     if benchmark is None:
-        config, data = _resolved(config)
+        config, data = resolved(config)
     else:
         config = written_out(with_source(config), benchmark)
-        data = _measuring(scored(benchmark, config), config)
+        data = measured_by(benchmark, config)
     config = with_whole_graph(config, data)
     graph = OpGraph.from_value(config.graph)
     if data.scoring is not None and data.scoring.takes == "stack":
         check_without_data(config)
     else:
-        _check_channels(graph, data)
+        check_channels(graph, data)
+    check_gate(config, data)
     search = _known(strategies.get, config.strategy.kind, "strategy.kind")
     problem = _problem(config, graph, data, search.options)
     kernel = DEFAULT_PLANS.plan_for(graph)
+    kernel = policy_plan(kernel) if isinstance(data, Episodes) else kernel
     key = config.key if benchmark is None else _key_with_data(config, data)
     plan = Plan(
         config=config,
@@ -161,7 +145,7 @@ def make_plan(config: CampaignConfig, benchmark: Benchmark | None = None, sandbo
         strategy=search.make(problem.options),
         problem=replace(problem, key=key),
         kernel=kernel,
-        environment=environment(kernel),
+        environment=environment(kernel, ("gymnasium",) if isinstance(data, Episodes) else ()),
         sandbox_level=sandbox_level,
         columns=_columns(config, data),
         fractions=_fractions(config),
@@ -175,16 +159,20 @@ def make_plan(config: CampaignConfig, benchmark: Benchmark | None = None, sandbo
     return plan
 
 
-def with_whole_graph(config: CampaignConfig, data: Benchmark) -> CampaignConfig:
+def with_whole_graph(config: CampaignConfig, data: Task) -> CampaignConfig:
     """Returns the config with the graph in the place of a template's name. Raises ConfigError or InvalidGraph."""
     if not templates.is_template(config.graph):
         return config
     return config.model_copy(update={"graph": templates.resolve(config.graph, templates.interface_of(data))})
 
 
-def environment(kernel: KernelPlan) -> str:
-    """Returns the environment fingerprint as canonical JSON: what bits depend on besides the recipe."""
-    versions = {name: metadata.version(name) for name in FINGERPRINTED}
+def environment(kernel: KernelPlan, packages: Sequence[str] = ()) -> str:
+    """Returns the environment fingerprint as canonical JSON: what bits depend on besides the recipe.
+
+    Args:
+        packages: whose versions count too.
+    """
+    versions = {name: metadata.version(name) for name in (*FINGERPRINTED, *packages)}
     versions["python"] = ".".join(platform.python_version_tuple()[:2])  # a patch release changes no arithmetic
     return canonical_settings(
         {
@@ -197,13 +185,14 @@ def environment(kernel: KernelPlan) -> str:
     )
 
 
-def _problem(config: CampaignConfig, graph: OpGraph, data: Benchmark, options_model: Any) -> Problem:
+def _problem(config: CampaignConfig, graph: OpGraph, data: Task, options_model: Any) -> Problem:
     weights, settings, costs = {}, {}, {}
     flops, parameters = graph.flops(graph.symbols), graph.bytes(graph.symbols) // 4
-    judged = flops * len(data.rows("validation"))
+    judged = flops * data.num_answers("validation")
     for name, section in config.operators.items():
         operator = _known(operators.get, name, f"operators.{name}")
         _check_portfolio(operator, name)
+        check_learnable(operator, data, f"operators.{name}")
         typed = check_settings(operator, section.settings, f"operators.{name}.settings")
         weights[operator.key] = section.weight
         settings[operator.key] = canonical_settings(typed.model_dump(mode="json"))
@@ -267,7 +256,7 @@ def _viability(config: CampaignConfig) -> tuple[int, float] | None:
     return config.objectives.index(rule.objective), rule.margin
 
 
-def _columns(config: CampaignConfig, data: Benchmark) -> tuple[int, ...]:
+def _columns(config: CampaignConfig, data: Task) -> tuple[int, ...]:
     names = [objective.name for objective in data.objectives]
     for name in config.stop.target:
         if name not in config.objectives:
@@ -278,36 +267,6 @@ def _columns(config: CampaignConfig, data: Benchmark) -> tuple[int, ...]:
         if name not in names:
             raise ConfigError(f"objectives: {name!r} is not measured by {data.name!r}; it measures {', '.join(names)}")
     return tuple(names.index(name) for name in config.objectives)
-
-
-def _check_channels(graph: OpGraph, data: Benchmark) -> None:
-    for channel in graph.inputs:
-        if channel.name not in data.inputs:
-            raise ConfigError(
-                f"graph.inputs.{channel.name}: {data.name!r} has no such channel; it has {', '.join(data.inputs)}"
-            )
-        shape = tuple(data.inputs[channel.name].shape[1:])
-        if tuple(channel.shape) != shape:
-            raise ConfigError(
-                f"graph.inputs.{channel.name}: the data has shape {list(shape)}, not {list(channel.shape)}"
-            )
-        has_gaps = bool(np.isnan(data.inputs[channel.name]).any())
-        if has_gaps and channel.name not in graph.channels_with_gaps:
-            raise ConfigError(
-                f"graph.inputs.{channel.name}: numbers are missing there (NaN): let operations that take them read it, e.g. "
-                f"filters: {{{channel.name}: [{{name: filled, op: impute, inputs: [{channel.name}], value: [...]}}]}}"
-            )
-    for name, target in zip(data.channels_of([channel for channel, _ in graph.outputs]), data.targets, strict=True):
-        node = dict(graph.outputs)[name]
-        shape_out = graph.value_shapes[node]
-        if len(shape_out) != 1 or any(symbol is not None for symbol, _ in shape_out[0]):
-            raise InvalidGraph(
-                f"graph.outputs.{name}: expected one fixed axis of {target.size} numbers, got {shape_out}"
-            )
-        width = sum(factor for _, factor in shape_out[0])
-        if width != target.size:
-            what = "classes" if target.kind == "classes" else "numbers to answer with"
-            raise ConfigError(f"graph.outputs.{name}: {data.name!r} has {target.size} {what}, the graph gives {width}")
 
 
 def _fractions(config: CampaignConfig) -> dict[str, float]:
@@ -326,6 +285,8 @@ def _fractions(config: CampaignConfig) -> dict[str, float]:
 def _check_tiers(plan: Plan) -> None:
     if plan.config.tiers is None:
         return
+    if plan.config.tiers.trained == "distil":
+        check_learnable(operators.get("distil@1"), plan.benchmark, "tiers.trained")
     tiers = plan.tiers_of(plan.graph.symbols)
     values = {**plan.config.tiers.distil, "tiers": tiers}
     check_settings(operators.get("distil@1"), values, "tiers.distil")
@@ -338,7 +299,7 @@ def distil_settings(plan: Plan, widths: Mapping[str, int]) -> str:
     return canonical_settings(DistilSettings.model_validate(values).model_dump(mode="json"))
 
 
-def _key_with_data(config: CampaignConfig, data: Benchmark) -> bytes:
+def _key_with_data(config: CampaignConfig, data: Task) -> bytes:
     return blake3(config.key + data.digest_of_data, derive_key_context="evolve 2026 campaign key with data").digest()
 
 

@@ -298,7 +298,7 @@ class _Gate:
             "benchmark": candidate.plan.benchmark_name,
             "split": SPLIT,
             "repeat": len({row["repeat"] for row in earlier}),
-            "num_samples": len(candidate.plan.benchmark.rows(SPLIT)),
+            "num_samples": candidate.plan.benchmark.num_samples(SPLIT),
             "sandbox_level": terms.evidence["sandbox_level"],
             "environment": candidate.plan.environment,
         }

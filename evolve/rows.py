@@ -107,7 +107,7 @@ def births_of(
         measures=tuple(Measure(*where, tier, name) for tier in tiers for name in names),
         skill_measures=tuple(Measure(*where, tier, skill) for tier in tiers for skill in plan.benchmark.skills),
         tiers=tiers,
-        num_samples=len(plan.benchmark.rows(batch.split)),
+        num_samples=plan.benchmark.num_samples(batch.split),
         sandbox_level=plan.sandbox_level,
         environment=plan.environment,
         event=np.array(batch.events, dtype=np.int64),

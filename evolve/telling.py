@@ -87,12 +87,13 @@ def _judged(plan: Plan, done: Asked, result: BatchResult) -> Judged:
 
 def _choose_champion(judged: Judged) -> Outcome:
     order = np.lexsort(-np.nan_to_num(judged.fitness, nan=-np.inf).T[::-1])
-    best = next((int(row) for row in order if judged.is_usable[row]), None)
+    # a finalist of an extension may repeat one of the search before
+    best = next((int(row) for row in order if not np.isnan(judged.fitness[row]).any()), None)
     return Outcome(tuple("active" if row == best else "archived" for row in range(len(judged.fitness))))
 
 
 def _count(plan: Plan, state: State, done: Asked, result: BatchResult, judged: Judged, has_advanced: bool) -> State:
-    num_samples = len(plan.benchmark.rows(done.batch.split))
+    num_answers = plan.benchmark.num_answers(done.batch.split)
     parameters = plan.graph.bytes(plan.graph.symbols) // 4
     tally, spent = dict(state.tally), 0.0
     known: dict[tuple[str, str], Any] = {}  # a batch has few operators and settings, and many births
@@ -105,13 +106,13 @@ def _count(plan: Plan, state: State, done: Asked, result: BatchResult, judged: J
             operator = operators.get(proposal.operator)
             known[key] = (operator, operators.parse_settings(operator, proposal.settings))
         operator, typed = known[key]
-        cost = operator.cost(flops, parameters, typed) + of_tiers * num_samples
+        cost = operator.cost(flops, parameters, typed) + of_tiers * num_answers
         spent += cost
         tally[operator.key] = tally.get(operator.key, Tally()).with_birth(score, cost)
     members = plan.strategy.members(state.strategy)
     leading = _signed_of(plan, state, done, judged, members[0]) if members else ()
     improved = bool(leading) and (not state.best or leading > state.best)
-    counts = done.batch.split == "validation" and done.phase == "search" and has_advanced
+    counts = done.phase == "search" and has_advanced
     return replace(
         state,
         tally=tally,

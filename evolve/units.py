@@ -100,7 +100,7 @@ def _unit(
         operators=tuple(operators),
         settings=tuple(settings),
         candidates=rows,
-        judging=Judging(batch.split, tiers),
+        judging=Judging(batch.split, tiers, batch.seed),
         keep=batch.keep,
     )
 

@@ -52,7 +52,7 @@ def make_evaluator(plan: Plan) -> Evaluator:
 def object_store_bytes(plan: Plan) -> int:
     """Returns the size of the object store: what the data and the rows of some populations need, within bounds."""
     rows = plan.graph.bytes(plan.graph.symbols) * plan.problem.population * COPIES_IN_STORE
-    data = 2 * sum(array.nbytes for array in plan.benchmark.inputs.values())
+    data = 2 * plan.benchmark.size_bytes
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min(LEAST_STORE_BYTES + rows + data, int(memory * MOST_STORE_SHARE))
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fitness.benchmark import Benchmark
+from fitness.episodes import Episodes
+from fitness.limits import Failure
+from population.errors import SimulatorFailed
 
 Floats = npt.NDArray[np.float64]
 #: What scikit-learn's boosting takes for a category; columns of more are numbers to it.
@@ -61,6 +65,41 @@ def _table_scores(benchmark: Benchmark, split: str) -> dict[str, float]:
     }
     wanted, right = benchmark.targets_of("train")[0].reshape(-1), benchmark.targets_of(split)[0].reshape(-1)
     return {name: float(model.fit(train, wanted).score(test, right)) for name, model in models.items()}
+
+
+def random_return(episodes: Episodes, split: str = "validation") -> float:
+    """Returns the mean return of actions drawn evenly (normal ones where a bound is infinite) in the episodes of a split.
+
+    Raises:
+        SimulatorFailed: the simulator raised, hung or gave NaN.
+    """
+    seeds, variants = episodes.lanes(split, 0)
+    drawn = np.random.Generator(np.random.Philox(key=np.array([episodes.split_seed, 1], dtype=np.uint64)))
+    goes_on, total = np.ones(len(seeds), dtype=np.bool_), np.zeros(len(seeds))
+    with closing(episodes.simulator()) as simulator:
+        found: Any = simulator.reset(seeds, variants)
+        for _ in range(episodes.max_steps):
+            if isinstance(found, Failure):
+                raise SimulatorFailed(f"the simulator of {episodes.name} failed ({found.cause}): {found.detail}")
+            found = simulator.step(episodes.actions.of(_random_answers(episodes, drawn, len(seeds))))
+            if isinstance(found, Failure):
+                continue
+            total += np.where(goes_on, found.rewards.astype(np.float64), 0.0)
+            goes_on &= ~(found.terminated | found.truncated)
+            if not goes_on.any():
+                break
+    return float(total.mean())
+
+
+def _random_answers(episodes: Episodes, drawn: np.random.Generator, count: int) -> npt.NDArray[np.float32]:
+    actions = episodes.actions
+    if actions.choices:
+        return drawn.random((count, actions.choices), dtype=np.float32)
+    low, high = np.array(actions.low), np.array(actions.high)
+    is_bounded = np.isfinite(low) & np.isfinite(high)
+    with np.errstate(invalid="ignore"):
+        even = low + (high - low) * drawn.random((count, len(low)))
+    return np.where(is_bounded, even, drawn.standard_normal((count, len(low)))).astype(np.float32)
 
 
 def _models(benchmark: Benchmark) -> dict[str, Any]:

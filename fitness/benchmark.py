@@ -168,6 +168,33 @@ class Benchmark:
         rows = self.rows("train")
         return tuple(Scale.of(target, target.values[rows]) for target in self.targets)
 
+    @property
+    def input_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The shape of one row by channel."""
+        return {name: tuple(array.shape[1:]) for name, array in self.inputs.items()}
+
+    @property
+    def size_bytes(self) -> int:
+        """How large the inputs are."""
+        return sum(array.nbytes for array in self.inputs.values())
+
+    def num_samples(self, split: str) -> int:
+        """Returns how many rows a split has."""
+        return len(self.rows(split))
+
+    def num_answers(self, split: str) -> int:
+        """Returns the same: a candidate answers every row once."""
+        return len(self.rows(split))
+
+    def answers_of(self, outputs: Sequence[str]) -> tuple[tuple[str, int], ...]:
+        """Returns the output channels that answer the targets, in their order, each with how many numbers it must hold.
+
+        Raises:
+            BenchmarkError: one of several targets has no channel of its name.
+        """
+        sizes = [target.size for target in self.targets]
+        return tuple(zip(self.channels_of(outputs), sizes, strict=True))
+
     def rows(self, split: str) -> npt.NDArray[np.int64]:
         """Returns the ascending row numbers of a split."""
         if split not in SPLITS:

@@ -95,19 +95,26 @@ class Cell:
         return self.child
 
     def ask(
-        self, child: Child, message: wire.Message, wanted: str, meanwhile: Meanwhile = nothing
+        self,
+        child: Child,
+        message: wire.Message,
+        wanted: str,
+        meanwhile: Meanwhile = nothing,
+        limits: Limits | None = None,
     ) -> wire.Message | Failure:
         """Returns the child's answer, a message called ``wanted``; after a failure the child is gone.
 
         Args:
             meanwhile: something short to do here while the child is at work; the limits are not watched until it is done.
+            limits: on time, for this answer; the cell's own where None.
 
         Raises:
             ZygoteGone: the zygote died: nothing the child did.
         """
-        deadline = time.monotonic() + self._limits.wall_s
+        given = limits or self._limits
+        deadline = time.monotonic() + given.wall_s
         try:
-            allowed_s = child.cpu_s() + self._limits.cpu_s
+            allowed_s = child.cpu_s() + given.cpu_s
             wire.send(child.connection, message, deadline)
             self._while_it_works(meanwhile)
             answer = self._await_answer(child, deadline, allowed_s)

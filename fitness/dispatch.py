@@ -15,21 +15,22 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from fitness import verdict
-from fitness.benchmark import Benchmark
 from fitness.evaluator import UnitResult, WorkUnit
 from fitness.objects import MAX_TRIES, Held, ObjectTable
+from fitness.task import Task
 from fitness.worker import failed_result
-from population.errors import EvaluatorFailed, InfrastructureError, JailUnavailable
+from population.errors import EvaluatorFailed, InfrastructureError, JailUnavailable, SimulatorFailed
 
 Seat = TypeVar("Seat", bound=Hashable)
 #: Why a unit is tried again: its computing was lost, or may have been; or it never began, for what it reads did not arrive;
-#: or the machine gave no jail to begin in, which is no unit's fault: when tries are used up for that, the evaluator fails.
+#: or the machine gave no jail to begin in, or a simulator fails whoever plays, which is no unit's fault: when tries are used
+#: up for that, the evaluator fails.
 RETRY, UNREAD, UNABLE = "retry", "unread", "unable"
 
 
 def kind_of(error: InfrastructureError) -> str:
     """Returns why a unit that ended with this error is tried again."""
-    return UNABLE if isinstance(error, JailUnavailable) else RETRY
+    return UNABLE if isinstance(error, JailUnavailable | SimulatorFailed) else RETRY
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Dispatch(Generic[Seat, Held]):
     def __init__(
         self,
         objects: ObjectTable[Held],
-        benchmark: Benchmark,
+        benchmark: Task,
         unit_timeout_s: float | Callable[[WorkUnit], float] = math.inf,
     ) -> None:
         self.objects = objects
@@ -153,7 +154,7 @@ class Dispatch(Generic[Seat, Held]):
             kind: ``UNREAD`` or ``UNABLE`` where nothing was computed; such tries are counted apart.
 
         Raises:
-            EvaluatorFailed: this unit's tries were used up for want of a jail.
+            EvaluatorFailed: this unit's tries were used up for want of a jail, or of a simulator.
         """
         run = self._end(number)
         if run is None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fitness.benchmark import Benchmark
+from fitness.task import Task
 from population.stack import Stack
 
 #: One candidate on the wire: 44 bytes. Parents, operators, settings and inputs are positions in the unit's own lists;
@@ -40,10 +40,12 @@ class Judging:
         split: "train", "validation" or "heldout".
         tiers: tier name -> widths by symbol, in the order in which scores are returned; an empty mapping of widths means
             the candidate at its own full width.
+        seed: 64 bits that training episodes of a simulator follow from; rows of a data set need none.
     """
 
     split: str
     tiers: Mapping[str, Mapping[str, int]]
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class UnitResult:
 
 #: Makes the children of a unit: ``(unit, read_object, benchmark) -> Stack`` with one row per candidate, in order. A pure
 #: function of its arguments; ``read_object(digest)`` returns a parent's row bytes or an input's bytes.
-Materialise = Callable[[WorkUnit, Callable[[bytes], bytes], Benchmark], Stack]
+Materialise = Callable[[WorkUnit, Callable[[bytes], bytes], Task], Stack]
 
 
 class Evaluator(Protocol):

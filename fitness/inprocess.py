@@ -10,13 +10,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from fitness import verdict
-from fitness.benchmark import Benchmark
 from fitness.evaluator import UnitResult, WorkUnit
 from fitness.judge import InlineJudge, Judge
 from fitness.objects import MAX_TRIES, ObjectTable, kept_rows, missing_object
 from fitness.plan import DEFAULT_PLANS, PlanTable
+from fitness.task import Task
 from fitness.worker import WorkerSettings, failed_result, make_worker
-from population.errors import EvaluatorFailed, JailUnavailable
+from population.errors import EvaluatorFailed, JailUnavailable, SimulatorFailed
 
 
 class InProcessEvaluator:
@@ -30,7 +30,7 @@ class InProcessEvaluator:
 
     def __init__(
         self,
-        benchmark: Benchmark,
+        benchmark: Task,
         materialise: str,
         *,
         judge: Judge | None = None,
@@ -82,7 +82,7 @@ class InProcessEvaluator:
                 return self._worker.evaluate(unit, self._read)
             except EvaluatorFailed as error:
                 reasons.append(verdict.one_line(str(error)))
-                if isinstance(error, JailUnavailable) and len(reasons) == MAX_TRIES:
+                if isinstance(error, JailUnavailable | SimulatorFailed) and len(reasons) == MAX_TRIES:
                     raise
         result = failed_result(unit, self._benchmark, verdict.INFRA_FAILURE, reasons[-1])
         incidents = [{"kind": "retry", "reason": reason} for reason in reasons]

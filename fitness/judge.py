@@ -20,6 +20,8 @@ from fitness.jail.memory import Region, size_of
 from fitness.jail.probe import Report, report_of
 from fitness.jail.zygote import Child, Zygote, ZygoteGone
 from fitness.limits import Failure, Limits
+from fitness.player import InlinePlayer, JailedPlayer, Player, bytes_of_play
+from fitness.policies import Policies
 
 __all__ = ["Failure", "InlineJudge", "Judge", "Limits", "SubprocessJudge"]
 
@@ -52,6 +54,13 @@ class Judge(Protocol):
             fresh: asks for a judge that has run nothing. meanwhile: something short to do here while the tile is computed.
         """
 
+    def play(self, tile: Tile, channel: str, num_lanes: int, *, fresh: bool = False) -> Player | Failure:
+        """Returns the rows of a tile as a player of so many lanes a row; until it is closed the judge does nothing else.
+
+        Args:
+            channel: the input channel that observations go to. fresh: as in ``run``.
+        """
+
     def close(self) -> None:
         """Ends the judge and everything it started; closing twice changes nothing."""
 
@@ -79,6 +88,9 @@ class InlineJudge:
                 return Failure(verdict.OUTPUT, verdict.one_line(str(error)))
             except Exception as error:  # noqa: BLE001 - the sandbox wall: whatever a candidate raises becomes its verdict
                 return Failure(*verdict.verdict_of_error(error))
+
+    def play(self, tile: Tile, channel: str, num_lanes: int, *, fresh: bool = False) -> Player | Failure:
+        return InlinePlayer(Policies(tile, channel))
 
     def close(self) -> None:
         self._samples.clear()
@@ -147,6 +159,13 @@ class SubprocessJudge:
             self._cell.abandon()
             return self._run(tile, fresh, nothing)
 
+    def play(self, tile: Tile, channel: str, num_lanes: int, *, fresh: bool = False) -> Player | Failure:
+        try:
+            return self._play(tile, channel, num_lanes, fresh)
+        except ZygoteGone:
+            self._cell.abandon()
+            return self._play(tile, channel, num_lanes, fresh)
+
     def reap_dead(self) -> None:
         """Reaps a zygote that is dead; from any thread."""
         self._cell.reap_dead()
@@ -174,6 +193,23 @@ class SubprocessJudge:
         if tile.has_plugins or self._is_worn(child, tile):
             self._cell.end_child()
         return outputs
+
+    def _play(self, tile: Tile, channel: str, num_lanes: int, fresh: bool) -> Player | Failure:
+        parts = tile.parts()
+        shape = next(tuple(found.shape) for found in tile.rows.graph.inputs if found.name == channel)
+        seen_bytes, acted_bytes = bytes_of_play(tile, shape, num_lanes)
+        child = self._cell.ready(max(size_of(parts), seen_bytes), acted_bytes, fresh=fresh or tile.has_plugins)
+        fields = {**tile.to_fields(-1, child.given.fill(parts)), "channel": channel}
+        answer = self._cell.ask(child, wire.Message("play", fields), "playing")
+        if isinstance(answer, Failure):
+            return answer
+        is_worn = self._is_worn(child, tile)
+
+        def ended(child: Child) -> None:
+            if tile.has_plugins or is_worn or self._is_worn(child, tile):
+                self._cell.end_child()
+
+        return JailedPlayer(self._cell, child, tile, self.limits, ended)
 
     def _is_worn(self, child: Child, tile: Tile) -> bool:
         """Returns whether a child that answered has done its share, or holds on to memory."""

@@ -1,4 +1,4 @@
-"""The zygote of judges: it warms torch and holds inputs; its children run tiles. Run as ``python -m``.
+"""The zygote of judges: it warms torch and holds inputs; its children run tiles, or play. Run as ``python -m``.
 
 It never sees a label.
 """
@@ -18,6 +18,7 @@ from fitness import wire
 from fitness.forward import Samples, Tile, forward
 from fitness.jail.memory import map_shared
 from fitness.jail.warm import warm
+from fitness.policies import Policies
 from fitness.zygote_service import Role, descriptors, import_all, serve
 
 
@@ -38,7 +39,15 @@ def prepare(start: wire.Message) -> Role:
         samples[message.fields["number"]] = Samples(arrays)
         return wire.Message("held", {})
 
+    playing: list[Policies] = []
+
     def answer(message: wire.Message, given: mmap.mmap, taken: mmap.mmap) -> wire.Message:
+        if message.kind == "act":
+            return _act(message, playing[0], given, taken)
+        playing.clear()
+        if message.kind == "play":
+            playing.append(Policies(Tile.from_memory(message.fields, given), message.fields["channel"]))
+            return wire.Message("playing", {})
         return _run(message, samples, given, taken)
 
     return Role(answer, {"inputs": hold})
@@ -52,6 +61,12 @@ def _run(message: wire.Message, samples: Mapping[int, Samples], given: mmap.mmap
         into[:] = array.reshape(-1)
         position += array.nbytes
     return wire.Message("outputs", {"bytes": position})
+
+
+def _act(message: wire.Message, policies: Policies, given: mmap.mmap, taken: mmap.mmap) -> wire.Message:
+    answers = policies.act(_array(given, "<f4", message.fields["shape"], *message.fields["offsets"]).copy())
+    np.frombuffer(taken, dtype="<f4", count=answers.size)[:] = answers.reshape(-1)
+    return wire.Message("acted", {"bytes": answers.nbytes})
 
 
 def _array(memory: mmap.mmap, dtype: str, shape: list[int], offset: int) -> np.ndarray[Any, Any]:

@@ -6,13 +6,9 @@ Shapes: n rows, T tiers, M objectives, K skills, N rows of the split.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
 from fitness import own_scores, verdict
 from fitness.benchmark import Benchmark
@@ -24,10 +20,8 @@ from fitness.measure import measure
 from fitness.own_scores import OwnScores
 from fitness.plan import DEFAULT_PLANS, PlanTable
 from fitness.scorer import Scorer
-from population import dims
+from fitness.sheet import Judged, Sheet, check_graph, has_plugins
 from population.errors import BenchmarkError, InvalidGraph
-from population.graph import OpGraph
-from population.operations import get as get_operation
 from population.stack import Stack
 
 #: How many tiles are judged with one question at most; how many bytes of outputs they may give and how long they may
@@ -37,23 +31,6 @@ BYTES_AT_ONCE = 64 << 20
 SECONDS_AT_ONCE = 0.1
 #: How many outputs are scored in one go.
 VALUES_AT_ONCE = 1 << 17
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What judging gave for the n rows of a stack; see ``UnitResult``.
-
-    ``merits``: float32 ``[n, T, N]``, what each row of the split adds to the principal metric, for paired tests; of several
-    targets the weighted mean.
-    """
-
-    verdicts: list[str]
-    details: list[str]
-    scores: npt.NDArray[np.float64]
-    skills: npt.NDArray[np.float64]
-    flops: npt.NDArray[np.int64]
-    merits: npt.NDArray[np.float32]
-    incidents: list[dict[str, Any]]
 
 
 def judge_stack(
@@ -78,32 +55,7 @@ def judge_stack(
     with own_scores.lent(scorer, benchmark, judge) as lent:
         session = _Session(stack, benchmark, judge, judging, plans, meanwhile, lent)
         session.run()
-    return session.judged
-
-
-def check_graph(graph: OpGraph, benchmark: Benchmark) -> None:
-    """Refuses a graph that cannot answer a benchmark.
-
-    Raises:
-        BenchmarkError: an input channel or the shape of the output does not fit.
-    """
-    for channel in graph.inputs:
-        array = benchmark.inputs.get(channel.name)
-        found = None if array is None else tuple(array.shape[1:])
-        if found != tuple(channel.shape):
-            raise BenchmarkError(
-                f"input channel {channel.name!r} has shape {tuple(channel.shape)} in the graph, but {found} in benchmark "
-                f"{benchmark.name!r} (its channels: {', '.join(benchmark.inputs)})"
-            )
-    for output, target in zip(_channels(graph, benchmark), benchmark.targets, strict=True):
-        node = dict(graph.outputs)[output]
-        shape = list(dims.sizes(graph.value_shapes[node], graph.symbols))
-        if shape != [target.size]:
-            what = "classes" if target.kind == "classes" else "numbers"
-            raise BenchmarkError(
-                f"output channel {output!r} has shape {shape}, but benchmark {benchmark.name!r} has {target.size} {what}; "
-                f"it must be [{target.size}]"
-            )
+    return session.sheet.judged
 
 
 class _Session:
@@ -128,22 +80,10 @@ class _Session:
         self._targets = benchmark.targets_of(judging.split)
         self._num_samples = len(self._targets[0])
         self._tile_s: float | None = None
-        self._costs = {"flops": _count(stack, judging, stack.graph.flops)}
-        if any(objective.name == "bytes" for objective in benchmark.objectives):
-            self._costs["bytes"] = _count(stack, judging, stack.graph.bytes)
-        num, num_tiers = stack.num_rows, len(judging.tiers)
-        self.judged = Judged(
-            verdicts=[verdict.OK] * num,
-            details=[""] * num,
-            scores=np.full((num, num_tiers, len(benchmark.objectives)), np.nan),
-            skills=np.full((num, num_tiers, len(benchmark.skills)), np.nan),
-            flops=self._costs["flops"],
-            merits=np.zeros((num, num_tiers, self._num_samples), dtype=np.float32),
-            incidents=[],
-        )
+        self.sheet = Sheet(stack, benchmark, judging)
 
     def run(self) -> None:
-        rows = self._finite_rows()
+        rows = self.sheet.finite_rows()
         scoring = self._benchmark.scoring
         if scoring is not None and scoring.takes == "stack":
             self._score_by_stack(rows)
@@ -152,7 +92,7 @@ class _Session:
             check_graph(self._stack.graph, self._benchmark)
         except (BenchmarkError, InvalidGraph) as error:
             for row in rows:
-                self._fail(row, Failure(verdict.OUTPUT, verdict.one_line(str(error))))
+                self.sheet.fail(row, Failure(verdict.OUTPUT, verdict.one_line(str(error))))
             return
         if not self._judge.holds(self._key):
             self._judge.load(self._key, self._benchmark.inputs_of(self._judging.split))
@@ -191,13 +131,13 @@ class _Session:
         if not isinstance(answer, Failure):
             self._score(rows, answer)
         elif len(rows) == 1 and not answer.is_doubtful:
-            self._fail(rows[0], answer)
+            self.sheet.fail(rows[0], answer)
         else:
-            self.judged.incidents.append({"kind": "tile_failed", "cause": answer.cause, "candidates": len(rows)})
+            self.sheet.note_failed_together(answer, len(rows))
             for row in rows:
                 alone = self._run_alone(row)
                 if isinstance(alone, Failure):
-                    self._fail(row, alone)
+                    self.sheet.fail(row, alone)
                 else:
                     self._score([row], alone)
 
@@ -209,25 +149,16 @@ class _Session:
         return answer
 
     def _tile(self, rows: Sequence[int]) -> Tile:
-        graph, sizes = self._stack.graph, [target.size for target in self._benchmark.targets]
+        graph = self._stack.graph
         return Tile(
             key=self._key,
             graph=graph.encoded,
             rows=self._bare.gather(rows),
             tiers=tuple(self._judging.tiers.items()),
             plan=self._plan,
-            outputs=tuple(zip(_channels(graph, self._benchmark), sizes, strict=True)),
+            outputs=self._benchmark.answers_of([name for name, _ in graph.outputs]),
             has_plugins=has_plugins(graph),
         )
-
-    def _finite_rows(self) -> list[int]:
-        """Returns the rows whose tensors are finite; the others get their verdict."""
-        finite = torch.ones(self._stack.num_rows, dtype=torch.bool)
-        for tensor in self._stack.tensors.values():
-            finite &= torch.isfinite(tensor).reshape(self._stack.num_rows, -1).all(dim=1)
-        for row in torch.nonzero(~finite).flatten().tolist():
-            self._fail(row, Failure(verdict.NAN, "holds a parameter that is NaN or infinite"))
-        return [int(row) for row in torch.nonzero(finite).flatten().tolist()]
 
     def _score(self, rows: Sequence[int], outputs: Outputs) -> None:
         """Scores rows some at a time, so that what is computed on the way stays in the processor's caches."""
@@ -241,16 +172,15 @@ class _Session:
             finite &= np.isfinite(array).all(axis=(1, 2))
         for row, is_finite in zip(rows, finite, strict=True):
             if not is_finite:
-                self._fail(row, Failure(verdict.NAN, "an output is NaN or infinite"))
+                self.sheet.fail(row, Failure(verdict.NAN, "an output is NaN or infinite"))
         positions = np.flatnonzero(finite).tolist()
         own, kept = self._own_scores(rows, positions, outputs)
         good = [rows[positions[place]] for place in kept]
         for tier, array in enumerate(outputs if good else ()):
             some = array if len(good) == len(rows) else array[[positions[place] for place in kept]]
             measured = measure(some, self._targets, self._benchmark)
-            self.judged.skills[good, tier] = measured.skills
-            self.judged.merits[good, tier] = measured.merits
-            self.judged.scores[good, tier] = self._objectives(good, tier, {**measured.scores, **own.at(kept, tier)})
+            scores = {**measured.scores, **own.at(kept, tier)}
+            self.sheet.score(good, tier, scores, skills=measured.skills, merits=measured.merits)
 
     def _own_scores(
         self, rows: Sequence[int], positions: Sequence[int], outputs: Outputs
@@ -273,43 +203,9 @@ class _Session:
         kept = self._without_failures(rows, own)
         good = [rows[place] for place in kept]
         for tier in range(len(self._judging.tiers) if good else 0):
-            self.judged.scores[good, tier] = self._objectives(good, tier, own.at(kept, tier))
+            self.sheet.score(good, tier, own.at(kept, tier))
 
     def _without_failures(self, rows: Sequence[int], own: OwnScores) -> list[int]:
         for place, failure in own.failures.items():
-            self._fail(rows[place], failure)
+            self.sheet.fail(rows[place], failure)
         return [place for place in range(len(rows)) if place not in own.failures]
-
-    def _objectives(
-        self, rows: Sequence[int], tier: int, scores: Mapping[str, npt.NDArray[np.float64]]
-    ) -> npt.NDArray[np.float64]:
-        costs = {name: counted[rows, tier].astype(np.float64) for name, counted in self._costs.items()}
-        columns = {**scores, **costs}
-        return np.stack([columns[objective.name] for objective in self._benchmark.objectives], axis=1)
-
-    def _fail(self, row: int, failure: Failure) -> None:
-        self.judged.verdicts[row], self.judged.details[row] = failure.cause, failure.detail
-
-
-def _count(stack: Stack, judging: Judging, cost: Callable[[Mapping[str, int]], int]) -> npt.NDArray[np.int64]:
-    """Returns what a cost comes to at the widths that each row computes with in each tier, its own cut to the tier's,
-    ``[n, T]``; equal widths are counted once."""
-    names, known = stack.graph.symbol_names, np.zeros((stack.num_rows, len(judging.tiers)), dtype=np.int64)
-    own = stack.widths.numpy()
-    different, positions = np.unique(own, axis=0, return_inverse=True)
-    for tier, widths in enumerate(judging.tiers.values()):
-        cut = [
-            {symbol: min(width, widths.get(symbol, width)) for symbol, width in zip(names, row, strict=True)}
-            for row in different.tolist()
-        ]
-        known[:, tier] = np.array([cost(live) for live in cut], dtype=np.int64)[positions.reshape(-1)]
-    return known
-
-
-def _channels(graph: OpGraph, benchmark: Benchmark) -> tuple[str, ...]:
-    return benchmark.channels_of([name for name, _ in graph.outputs])
-
-
-def has_plugins(graph: OpGraph) -> bool:
-    """Returns whether a graph holds operations of another package."""
-    return any(get_operation(node.op).is_plugin for node in graph.schedule)

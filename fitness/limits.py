@@ -17,7 +17,7 @@ class Limits:
         memory_bytes: address space beyond what the process needs itself.
     """
 
-    cpu_s: int = 60
+    cpu_s: float = 60
     wall_s: float = 180.0
     memory_bytes: int = 2 << 30
 

@@ -8,10 +8,11 @@ import torch
 from blake3 import blake3
 
 from fitness import wire
-from fitness.benchmark import Benchmark
 from fitness.evaluator import Materialise
 from fitness.forward import single_threaded
 from fitness.jail.warm import warm
+from fitness.task import Task
+from fitness.tasks import task_from_parts
 from fitness.unit_codec import unit_from_parts
 from fitness.verdict import WrongOutput
 from fitness.zygote_service import Role, import_all, import_named, serve
@@ -23,7 +24,7 @@ def prepare(start: wire.Message) -> Role:
     torch.set_num_threads(1)
     import_all(start.fields["plugins"])
     materialise: Materialise = import_named(start.fields["materialise"])
-    training = Benchmark.from_parts(start.fields["benchmark"], [bytes(blob) for blob in start.blobs])
+    training = task_from_parts(start.fields["benchmark"], [bytes(blob) for blob in start.blobs])
     warm()
 
     def answer(message: wire.Message, given: mmap.mmap, taken: mmap.mmap) -> wire.Message:
@@ -33,7 +34,7 @@ def prepare(start: wire.Message) -> Role:
 
 
 def _make(
-    message: wire.Message, materialise: Materialise, training: Benchmark, given: mmap.mmap, taken: mmap.mmap
+    message: wire.Message, materialise: Materialise, training: Task, given: mmap.mmap, taken: mmap.mmap
 ) -> wire.Message:
     fields = message.fields
     parts = [given[start : start + size] for start, size in zip(fields["offsets"], fields["sizes"], strict=True)]

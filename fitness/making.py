@@ -16,11 +16,11 @@ import numpy as np
 from blake3 import blake3
 
 from fitness import verdict
-from fitness.benchmark import Benchmark
 from fitness.cell import Cell
 from fitness.evaluator import NO_PARENT, WorkUnit
 from fitness.limits import Failure, Limits
 from fitness.splits import SPLITS
+from fitness.task import Task
 from fitness.unit_codec import unit_to_parts
 from population.errors import FormatError
 from population.graph import OpGraph
@@ -43,7 +43,7 @@ class JailedMaker:
     def __init__(
         self,
         materialise: str,
-        training: Benchmark,
+        training: Task,
         *,
         plugins: Sequence[str] = (),
         limits: Limits | None = None,

@@ -273,6 +273,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 #: What every benchmark measures of answers of a kind, the principal metric first.
 ALWAYS: Mapping[Kind, tuple[str, ...]] = {"classes": ("accuracy", "cross_entropy"), "numbers": ("r2", "rmse")}
 COSTS = ("flops", "bytes")
+#: What episodes are measured by, the principal one first: the sum of an episode's rewards, and how long it lasts.
+PLAYED = ("return", "steps")
 #: The losses of all targets, each with its weight, added up: what training makes smaller, without label smoothing.
 LOSS = "loss"
 
@@ -287,6 +289,8 @@ def objective_of(name: str) -> Objective | None:
         return Objective(name, "min", "cost")
     if name == LOSS:
         return Objective(name, "min", "score")
+    if name in PLAYED:
+        return Objective(name, "max" if name == PLAYED[0] else "min", "score")
     metric = METRICS.get(name.rpartition(".")[2])
     return Objective(name, metric.direction, "score") if metric is not None else None
 

@@ -93,6 +93,15 @@ DEFAULT_PLANS = PlanTable(
 )
 
 
+#: A policy answers few lanes, thousands of times: what is padded costs at every step.
+POLICY_CANDIDATES = 32
+
+
+def policy_plan(plan: KernelPlan) -> KernelPlan:
+    """Returns the tile that a species of this plan plays episodes in."""
+    return KernelPlan(min(plan.candidates, POLICY_CANDIDATES), SAMPLE_STEP)
+
+
 def num_values(graph: OpGraph) -> int:
     """Returns how many numbers all nodes and inputs of a graph hold for one sample, at full width."""
     return sum(math.prod(dims.sizes(shape, graph.symbols)) for shape in graph.value_shapes.values())

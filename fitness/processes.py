@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fitness import wire
-from fitness.benchmark import Benchmark
 from fitness.child_process import end_process, start_process
 from fitness.deadline import unit_timeout_s
 from fitness.dispatch import Dispatch
@@ -26,6 +25,7 @@ from fitness.evaluator import UnitResult, WorkUnit
 from fitness.judge import Limits
 from fitness.objects import Holdings, ObjectTable
 from fitness.plan import DEFAULT_PLANS, PlanTable
+from fitness.task import Task
 from fitness.unit_codec import result_from_parts, unit_to_parts
 from fitness.worker import WorkerSettings
 from population.errors import EvaluatorFailed
@@ -58,7 +58,7 @@ class ProcessEvaluator:
 
     def __init__(
         self,
-        benchmark: Benchmark,
+        benchmark: Task,
         materialise: str,
         *,
         num_workers: int = 1,

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from fitness import verdict
-from fitness.benchmark import Benchmark
 from fitness.deadline import unit_timeout_s
 from fitness.dispatch import Dispatch, Run
 from fitness.evaluator import UnitResult, WorkUnit
@@ -28,6 +27,7 @@ from fitness.plan import DEFAULT_PLANS, PlanTable
 from fitness.ray_cluster import RayCluster
 from fitness.ray_fleet import Fleet, Member
 from fitness.ray_worker import Failed, Place
+from fitness.task import Task
 from fitness.worker import WorkerSettings
 from population.errors import EvaluatorFailed
 
@@ -53,7 +53,7 @@ class RayEvaluator:
 
     def __init__(
         self,
-        benchmark: Benchmark,
+        benchmark: Task,
         materialise: str,
         *,
         num_workers: int = 1,
@@ -123,7 +123,7 @@ class RayEvaluator:
         self._cluster.close()
 
     def _new_fleet(
-        self, benchmark: Benchmark, settings: WorkerSettings, num_workers: int, tell: Callable[[str], None]
+        self, benchmark: Task, settings: WorkerSettings, num_workers: int, tell: Callable[[str], None]
     ) -> Fleet:
         """Returns the fleet; settings and benchmark lie in the object store once for all workers."""
         import ray

@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fitness import verdict
-from fitness.benchmark import Benchmark
 from fitness.dispatch import UNREAD, kind_of
 from fitness.evaluator import UnitResult, WorkUnit
 from fitness.fingerprint import Fingerprint, fingerprint_here
 from fitness.objects import kept_rows, missing_object
+from fitness.tasks import task_from_parts
 from fitness.worker import Worker, WorkerSettings, make_worker
 from population.errors import EvaluatorFailed, InfrastructureError
 
@@ -70,7 +70,7 @@ class WorkerActor:
         differences = Fingerprint(expected).differences(here.fields)
         if differences:
             return {"differences": differences}
-        self._worker = make_worker(settings, Benchmark.from_parts(benchmark, arrays))
+        self._worker = make_worker(settings, task_from_parts(benchmark, arrays))
         return {"differences": [], "pid": os.getpid(), "level": self._worker.sandbox_level}
 
     def pulse(self) -> None:

@@ -24,6 +24,7 @@ def unit_to_parts(unit: WorkUnit) -> tuple[dict[str, Any], list[Blob]]:
         "settings": list(unit.settings),
         "split": unit.judging.split,
         "tiers": [[name, dict(widths)] for name, widths in unit.judging.tiers.items()],
+        "seed": unit.judging.seed,
         "keep": unit.keep,
     }
     return fields, [unit.candidates.tobytes()]
@@ -39,7 +40,7 @@ def unit_from_parts(fields: Mapping[str, Any], blobs: Sequence[Blob]) -> WorkUni
         operators=tuple(fields["operators"]),
         settings=tuple(fields["settings"]),
         candidates=np.frombuffer(bytes(blobs[0]), dtype=CANDIDATE),
-        judging=Judging(fields["split"], dict(fields["tiers"])),
+        judging=Judging(fields["split"], dict(fields["tiers"]), fields["seed"]),
         keep=fields["keep"],
     )
 

@@ -16,15 +16,14 @@ import numpy as np
 from blake3 import blake3
 
 from fitness import verdict
-from fitness.benchmark import Benchmark
 from fitness.evaluator import Materialise, UnitResult, WorkUnit
+from fitness.examiner import Examiner
 from fitness.forward import single_threaded
 from fitness.judge import Judge, Limits, SubprocessJudge
-from fitness.judging import has_plugins, judge_stack
 from fitness.making import JailedMaker
-from fitness.own_scores import scorer_of
 from fitness.plan import DEFAULT_PLANS, PlanTable
-from fitness.scorer import Scorer
+from fitness.sheet import has_plugins
+from fitness.task import Task
 from population.errors import ConfigError, InfrastructureError
 from population.graph import OpGraph
 from population.stack import Stack
@@ -80,7 +79,7 @@ class Worker:
 
     def __init__(
         self,
-        benchmark: Benchmark,
+        benchmark: Task,
         materialise: Materialise,
         judge: Judge,
         plans: PlanTable,
@@ -92,9 +91,8 @@ class Worker:
         self._materialise = materialise
         self._training = benchmark.training_only()  # nothing else is in reach of what makes children
         self._judge = judge
-        self._plans = plans
+        self._examiner = Examiner(benchmark, judge, plans)
         self._maker, self._runs_plugins = maker, runs_plugins
-        self._scorer = scorer_of(benchmark, judge)
 
     @property
     def sandbox_level(self) -> str:
@@ -119,9 +117,7 @@ class Worker:
         judged, encoded = None, []
         if stack is not None:
             encode = functools.cache(functools.partial(_encode, stack))
-            judged = judge_stack(
-                stack, self._benchmark, self._judge, unit.judging, self._plans, meanwhile=encode, scorer=self._scorer
-            )
+            judged = self._examiner.examine(stack, unit.judging, meanwhile=encode)
             encoded = encode()
         timing = {"kind": "timing", "materialise_s": made - started, "judge_s": time.monotonic() - made}
         result = failed_result(unit, self._benchmark, verdict.MATERIALISE, "")
@@ -139,16 +135,16 @@ class Worker:
 
     def reap_dead(self) -> None:
         """Reaps what was killed below an idle worker; from any thread."""
-        for held in (self._judge, self._maker, self._scorer):
-            if isinstance(held, SubprocessJudge | JailedMaker | Scorer):
+        for held in (self._judge, self._maker, self._examiner):
+            if isinstance(held, SubprocessJudge | JailedMaker | Examiner):
                 held.reap_dead()
 
     def close(self) -> None:
-        """Ends judge, maker and scorer; closing twice changes nothing."""
+        """Ends judge, maker and what the judge is helped by; closing twice changes nothing."""
+        self._examiner.close()
         self._judge.close()
-        for held in (self._maker, self._scorer):
-            if held is not None:
-                held.close()
+        if self._maker is not None:
+            self._maker.close()
 
     def _make(self, unit: WorkUnit, read_object: Callable[[bytes], bytes]) -> tuple[Stack | None, dict[int, str]]:
         """Returns the children that could be made, in order, and why the others could not, by candidate."""
@@ -196,7 +192,7 @@ def _encode(stack: Stack) -> list[tuple[bytes, bytes]]:
     return [(blake3(data).digest(), data) for data in stack.all_row_bytes()]
 
 
-def failed_result(unit: WorkUnit, benchmark: Benchmark, cause: str, detail: str) -> UnitResult:
+def failed_result(unit: WorkUnit, benchmark: Task, cause: str, detail: str) -> UnitResult:
     """Returns the result of a unit none of whose candidates has a score, all for the same cause."""
     num, num_tiers = len(unit.candidates), len(unit.judging.tiers)
     return UnitResult(
@@ -224,7 +220,7 @@ def import_materialise(path: str) -> Materialise:
     return cast(Materialise, found)
 
 
-def make_worker(settings: WorkerSettings, benchmark: Benchmark, judge: Judge | None = None) -> Worker:
+def make_worker(settings: WorkerSettings, benchmark: Task, judge: Judge | None = None) -> Worker:
     """Returns a worker with a jailed judge of its own, or with this one; what plugins make is made in a jail like it.
 
     A module of a materialise function may have a function ``runs_plugins(unit)``, which says whether its operators do.

@@ -18,11 +18,11 @@ import traceback
 import torch
 
 from fitness import verdict, wire
-from fitness.benchmark import Benchmark
 from fitness.dispatch import kind_of
 from fitness.evaluator import WorkUnit
 from fitness.jail.zygote import ZygoteGone
 from fitness.objects import kept_rows, missing_object
+from fitness.tasks import task_from_parts
 from fitness.unit_codec import result_to_parts, unit_from_parts
 from fitness.worker import Worker, WorkerSettings, make_worker
 from population.errors import InfrastructureError
@@ -58,7 +58,7 @@ def _beat(connection: socket.socket, pulse: socket.socket) -> None:
 def _start(connection: socket.socket, start: wire.Message) -> Worker | None:
     try:
         settings = WorkerSettings.from_value(start.fields["settings"])
-        benchmark = Benchmark.from_parts(start.fields["benchmark"], [bytes(blob) for blob in start.blobs])
+        benchmark = task_from_parts(start.fields["benchmark"], [bytes(blob) for blob in start.blobs])
         worker = make_worker(settings, benchmark)
         level = worker.sandbox_level  # attacks the jail, so that no unit waits for that
     except ZygoteGone as error:  # perhaps killed from outside: another worker may do better

@@ -16,6 +16,8 @@
         ├── NewerHome                   a home written by a newer version
         ├── Locked                      another process is the writer; names its pid
         └── EvaluatorFailed             workers that cannot be had or kept
+            ├── JailUnavailable             no jailed process
+            └── SimulatorFailed             a simulator that fails whoever plays
 
 Nouns: none beyond the errors themselves.
 """
@@ -99,3 +101,7 @@ class EvaluatorFailed(InfrastructureError):
 
 class JailUnavailable(EvaluatorFailed):
     """The machine gives no jailed process: no unit's fault, and no unit can do without."""
+
+
+class SimulatorFailed(EvaluatorFailed):
+    """A simulator raised, hung or gave NaN: nobody who plays it can be judged, and it is none of their doing."""

@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = ("population", "fitness", "evolve")
-OUTSIDE = ("ray", "duckdb", "mlflow", "typer", "optuna", "onnx")
+OUTSIDE = ("ray", "duckdb", "mlflow", "typer", "optuna", "onnx", "gymnasium")
 HEAVY = (
     "torch",
     "ray",
@@ -36,6 +36,7 @@ HEAVY = (
     "matplotlib",
     "deap",
     "optuna",
+    "gymnasium",
 )
 MAX_FILE_LINES = 400
 MAX_PUBLIC_NAMES = 25

@@ -10,7 +10,7 @@ from evolve.cli import options, output
 from evolve.standing import advice, describe
 
 #: What is shown of a champion where it has been measured.
-_LEADING = ("accuracy", "cross_entropy", "r2", "rmse", "loss")
+_LEADING = ("return", "accuracy", "cross_entropy", "r2", "rmse", "loss")
 
 if TYPE_CHECKING:
     from evolve.home import Home

@@ -68,6 +68,7 @@ class Batch:
         keep: whether the children may become parents, so that their rows must be held.
         steers: whether the search follows from these scores; a distribution's centre is judged only to be known.
         objects: bytes that the recipes read, by BLAKE3 digest (a recorded score vector).
+        seed: what training episodes follow from, where a simulator is played; the campaign sets it.
     """
 
     first_event: int
@@ -76,6 +77,7 @@ class Batch:
     keep: bool = True
     steers: bool = True
     objects: Mapping[bytes, bytes] = field(default_factory=dict)
+    seed: int = 0
 
     @property
     def events(self) -> range:

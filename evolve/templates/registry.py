@@ -19,6 +19,8 @@ import numpy as np
 
 from evolve.operators.registry import Settings
 from fitness.benchmark import Benchmark
+from fitness.episodes import ACTION
+from fitness.task import Task
 from population.errors import NotFound
 from population.nodes import Channel
 
@@ -101,8 +103,12 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(_templates))
 
 
-def interface_of(benchmark: Benchmark) -> Interface:
-    """What a graph must read and give to be judged on a benchmark."""
+def interface_of(task: Task) -> Interface:
+    """What a graph must read and give to be judged on a task."""
+    if not isinstance(task, Benchmark):
+        channels = tuple(Channel(name, shape, "float32") for name, shape in sorted(task.input_shapes.items()))
+        return Interface(channels, dict(task.answers_of([ACTION])))
+    benchmark = task
     inputs = tuple(
         Channel(name, tuple(array.shape[1:]), "int64" if array.dtype.kind == "i" else "float32")
         for name, array in sorted(benchmark.inputs.items())

@@ -29,10 +29,20 @@ from tests.evolve.foundry import Foundry, Task
 
 ES = str(whole.ROOT / "configs" / "digits-es.yaml")
 ES_SMALL = ("strategy.population=8", "stop.generations=5", "promote=null", "keyframe=2")
-#: A config and what makes it small, by strategy.
+CARTPOLE = str(whole.ROOT / "configs" / "cartpole.yaml")
+CARTPOLE_SMALL = (
+    "strategy.population=8",
+    "stop.generations=5",
+    "stop.target={}",
+    "benchmark.environment.max_steps=40",
+    "promote=null",
+    "keyframe=2",
+)
+#: A config and what makes it small, by strategy, and one of episodes.
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "ga": (str(whole.DIGITS), (*whole.SMALL, "strategy.kind=ga")),
     "openai_es": (ES, ES_SMALL),
+    "episodes": (CARTPOLE, CARTPOLE_SMALL),
     "steady": (
         str(whole.DIGITS),
         (*whole.SMALL, "strategy.kind=steady", "strategy.settings.batch=3", "strategy.settings.window=3"),

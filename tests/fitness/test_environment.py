@@ -13,7 +13,7 @@ from fitness.limits import Failure, Limits
 from population.errors import EvaluatorFailed, InputError
 
 LIMITS = Limits(cpu_s=2, wall_s=2.0, memory_bytes=256 << 20)
-SPACES = Spaces(num_lanes=4, observation=(2,), action=(1,))
+SPACES = Spaces(observation=(2,), action=(1,))
 ONES = np.ones((4, 1), dtype=np.float32)
 
 
@@ -99,15 +99,17 @@ def test_a_factory_that_fails_is_a_verdict_and_one_that_is_not_there_an_error() 
 
 
 def test_sizes_are_checked_before_anything_runs(counter: Environment) -> None:
-    with pytest.raises(InputError, match="4 seeds"):
-        counter.reset([1])
+    with pytest.raises(InputError, match="one seed and one variant a lane"):
+        counter.reset([1, 2], [0])
+    with pytest.raises(InputError, match="one seed and one variant a lane"):
+        counter.reset([])
     counter.reset(range(4))
     with pytest.raises(InputError, match="actions"):
         counter.step(ONES[:2])
 
 
 def test_arrays_larger_than_the_least_memory_fit() -> None:
-    spaces = Spaces(num_lanes=300_000, observation=(2,), action=(8,))
+    spaces = Spaces(observation=(2,), action=(8,))
     environment = environment_of("counter", spaces)
     assert isinstance(environment.reset(np.arange(300_000)), np.ndarray)
     step = environment.step(np.ones((300_000, 8), dtype=np.float32))

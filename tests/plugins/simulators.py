@@ -17,8 +17,8 @@ class Counter:
     def __init__(self, trick: str = "") -> None:
         self.trick = trick
 
-    def reset(self, seeds: Any) -> Any:
-        self.seeds = self.counts = seeds.astype(np.float32)
+    def reset(self, seeds: Any, variants: Any) -> Any:
+        self.seeds = self.counts = (seeds + 1000 * variants).astype(np.float32)
         return self.look()
 
     def look(self) -> Any:
