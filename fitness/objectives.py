@@ -38,7 +38,9 @@ def named_objectives(
     for target in targets if has_data else ():
         known += [prefixed(targets, target, name) for name, metric in METRICS.items() if metric.fits(target.kind)]
     unknown = [name for name in names if name not in known]
-    if unknown or not names or len(set(names)) != len(names):
+    if unknown:
+        raise BenchmarkError(f"{str(unknown[0])[:80]!r} is not measured here; choose out of {', '.join(known)}")
+    if not names or len(set(names)) != len(names):
         raise BenchmarkError(
             f"objectives must be distinct names out of {', '.join(known)}, got {', '.join(map(str, names)) or 'none'}"
         )

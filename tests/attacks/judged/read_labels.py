@@ -32,8 +32,9 @@ def _known() -> np.ndarray:
 
 def _labels(one: object, known: np.ndarray) -> np.ndarray | None:
     held = [one]
-    if type(one).__module__.startswith("fitness") and hasattr(one, "__dict__"):
+    if str(type(one).__module__).startswith("fitness") and hasattr(one, "__dict__"):
         held += vars(one).values()
+        held += [part for value in vars(one).values() if type(value) is tuple for part in value]
     for array in held:
         is_long = type(array) is np.ndarray and array.dtype == np.int64 and array.ndim == 1 and len(array) >= 24
         if is_long and np.array_equal(array[:24], known):

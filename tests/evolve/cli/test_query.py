@@ -85,9 +85,9 @@ def test_describe_tells_every_column(program: Program, finished: Done) -> None:
 
 
 def test_the_best_by_operator_as_a_newcomer_is_told_to_ask_for_it(program: Program, finished: Done) -> None:
-    from evolve.page import BEST_BY_OPERATOR
+    from evolve.page import best_by_operator
 
-    answer = program("query", BEST_BY_OPERATOR, "--json", "--home", finished.home)
+    answer = program("query", best_by_operator("accuracy"), "--json", "--home", finished.home)
     rows = json.loads(answer.out)
     births = {entry["operator"].split("@")[0]: entry["births"] for entry in finished.summary["operators"]}
     assert {row["operator"]: row["births"] for row in rows} == births

@@ -240,7 +240,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], list[str], str]] = {
     "nothing but the target": (lambda f: write_csv(f / "t.csv", {"kind": animals()["kind"]}), [], "there is no other column"),
     "nothing but leaks": (lambda f: write_csv(f / "t.csv", {n: animals()["kind"] for n in ("kind", "x")}), [],
                           "nothing is left to tell 'kind' from: x: is the target under another name"),
-    "no template": (_table, ["graph.template=tabula"], "there is no template 'tabula'"),
+    "no template": (_table, ["graph.template=tabula"], "no template is called 'tabula'"),
     "no such setting": (_table, ["graph.hiden=3"], "graph.hiden"),
     "a metric of numbers": (_table, ["objectives=[rmse]"], "rmse"),
 }  # fmt: skip
