@@ -139,7 +139,7 @@ def test_a_campaign_whose_summary_was_never_written_gets_it_and_nothing_is_compu
 def test_a_campaign_of_another_environment_is_not_gone_on_with(
     unfinished: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evolve.plan.environment", lambda kernel: '{"cpu":"another"}')
+    monkeypatch.setattr("evolve.plan.environment", lambda kernel, packages: '{"cpu":"another"}')
     with pytest.raises(
         ConfigError, match=r"(?s)another environment.*cpu: recorded \w+, here another.*--continue-inexact.*--again"
     ):

@@ -149,7 +149,7 @@ def test_a_parameter_that_is_not_finite_is_nan(evaluator: Evaluator) -> None:
 def test_a_graph_that_does_not_fit_the_benchmark_is_output(evaluator: Evaluator) -> None:
     (result,) = run(evaluator, unit_of(toy_graph(num_outputs=4), seeds=[1, 2]))
     assert result.verdicts == ["output"] * 2
-    assert "3 classes" in result.details[0]
+    assert "answered with 3 numbers" in result.details[0]
 
 
 TRIGGERS = {

@@ -312,5 +312,5 @@ def test_a_purge_takes_the_copy_of_the_file_along(program: Program, done: Done, 
     home = Home.open(Path(shutil.copytree(done.home, tmp_path / "h")))
     kept = kept_data(home.config_of("tabular"), home)
     assert len(kept) == 1
-    assert program("purge", "tabular", "--force", "--json", "--home", home.root).code == 0
+    assert program("purge", "tabular", "--force", "--yes", "--json", "--home", home.root).code == 0
     assert not home.block_store().has(*kept)
