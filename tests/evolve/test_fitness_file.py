@@ -132,7 +132,7 @@ def test_a_function_of_stacks_needs_no_data(tmp_path: Path) -> None:
         ({"operators": {"burst": {}}}, r"operators.burst: it learns from training rows"),
         ({"promote": {"name": "x"}}, r"promote: a head is tested on held-out rows"),
         ({"tiers": {"fractions": {"ultimate": 1.0}}}, r"tiers: distillation learns from training rows"),
-        ({"objectives": ["accuracy"]}, r"objectives must be distinct names out of norm, flops, bytes"),
+        ({"objectives": ["accuracy"]}, r"is not measured here; choose out of norm, flops, bytes"),
     ],
 )
 def test_what_needs_data_is_refused_where_there_are_none(
