@@ -5,15 +5,14 @@ Nouns: *group*, the candidates of a unit that share operator, settings and input
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from evolve.operators import get, toolbox
 from evolve.operators.registry import Making
 from fitness.benchmark import Benchmark
-from fitness.evaluator import NO_PARENT, WorkUnit
+from fitness.evaluator import NO_PARENT, WorkUnit, graph_of
 from fitness.forward import single_threaded
 from fitness.task import Task
 from population.errors import NotFound
@@ -21,7 +20,6 @@ from population.graph import OpGraph
 from population.stack import Stack
 
 ReadObject = Callable[[bytes], bytes]
-_last: list[tuple[Mapping[str, Any], OpGraph]] = []
 
 
 def materialise(unit: WorkUnit, read_object: ReadObject, benchmark: Task | None) -> Stack:
@@ -43,7 +41,7 @@ def runs_plugins(unit: WorkUnit) -> bool:
 
 
 def _materialise(unit: WorkUnit, read_object: ReadObject, benchmark: Task | None) -> Stack:
-    graph = _graph_of(unit.graph)
+    graph = graph_of(unit)
     parents = Stack.from_row_bytes(graph, [read_object(digest) for digest in unit.parents]) if unit.parents else None
     rows: list[Stack] = []
     places: list[int] = []
@@ -52,16 +50,6 @@ def _materialise(unit: WorkUnit, read_object: ReadObject, benchmark: Task | None
         places.extend(members)
     made = Stack.concat(rows)
     return made.gather(np.argsort(np.array(places), kind="stable").tolist())
-
-
-def _graph_of(value: Mapping[str, Any]) -> OpGraph:
-    """Returns the graph of a value; that of the last unit is kept, since unit after unit is of one species."""
-    for known, graph in _last:
-        if known == value:
-            return graph
-    graph = OpGraph.from_value(value)
-    _last[:] = [(value, graph)]
-    return graph
 
 
 def _groups(unit: WorkUnit) -> list[list[int]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from typing import Any
 from population.clock import Clock
 
 FLUSH_S = 1.0
+#: Notes that can wait do so until saying some costs this share of a core at most, but never longer than that.
+SHARE = 0.02
+LONGEST_S = 10.0
 RETRY_S = 5.0
 TRIES = 3
 
@@ -29,7 +33,7 @@ class Note:
 
     Attributes:
         say: is given the contents of this note, or of several in a row, in order; raises when they were not taken.
-        content: what is said. can_wait: it may wait about a second, to be said together with those that follow it.
+        content: what is said. can_wait: it may wait some seconds, to be said together with those that follow it.
         is_needed: what follows makes no sense without it, so it is tried as long as the outbox lives.
     """
 
@@ -58,7 +62,7 @@ class Outbox:
         self._queue: queue.Queue[Note | None] = queue.Queue(maxsize=size)
         self._thread: threading.Thread | None = None
         self._notes: deque[Note] = deque()
-        self._tries, self._next_try = 0, 0.0
+        self._tries, self._next_try, self._pause_s = 0, 0.0, FLUSH_S
         self._overflown, self._given_up = 0, 0
 
     @property
@@ -103,7 +107,7 @@ class Outbox:
                 self._flush(is_last=True)
                 return
             self._add(note)
-            due = min(due, self._clock.monotonic() + FLUSH_S) if note.can_wait else self._flush()
+            due = min(due, self._clock.monotonic() + self._pause_s) if note.can_wait else self._flush()
 
     def _add(self, note: Note) -> None:
         if len(self._notes) >= self._size and note.can_wait:
@@ -140,9 +144,12 @@ class Outbox:
         return list(takewhile(lambda note: note.can_wait and note.say == first.say, self._notes))
 
     def _say(self, notes: Sequence[Note]) -> bool:
+        began = time.thread_time()
         try:
             notes[0].say([note.content for note in notes])
         except Exception as error:  # noqa: BLE001 - a wall: whatever fails on the other side costs notes, never the run
             self.reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             return False
+        if notes[0].can_wait:
+            self._pause_s = min(max((time.thread_time() - began) / SHARE, FLUSH_S), LONGEST_S)
         return True

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from evolve import events as ev
@@ -23,6 +23,9 @@ from population.lineage.records import Commit
 from population.stack import Stack
 
 POLL_S = 0.5
+#: Work that leaves nothing behind but what a next life makes again. It begins before the commit that calls for it is durable,
+#: so that workers need not wait for the disk; no result of it is accepted before.
+PURE = (ev.Put, ev.Retain, ev.Judge)
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,12 @@ def drive(plan: Plan, turn: Turn, hands: Hands) -> State:
     began = hands.clock.monotonic()
     events: deque[ev.Event] = deque()
     while True:
+        at_once, later = _by_effect(turn.work)
+        for work in at_once:
+            events.extend(_perform(plan, work, hands, events))
         for commit in turn.commits:
             hands.commit(commit)
-        for work in turn.work:
+        for work in later:
             events.extend(_perform(plan, work, hands, events))
         hands.observe(turn.state)
         if turn.state.phase == "done":
@@ -72,6 +78,12 @@ def _end_if_wished(plan: Plan, turn: Turn, hands: Hands) -> None:
         for commit in accept(plan, turn.state, ev.Marked(wish.state)).commits:
             hands.commit(commit)
     raise Interrupted(f"{wish.state}; evolve resume goes on from the last whole step", wish.state)
+
+
+def _by_effect(work: Sequence[ev.Work]) -> tuple[Sequence[ev.Work], Sequence[ev.Work]]:
+    """Returns the work that may begin at once, and what waits for the commits; each in its order."""
+    at_once = [found for found in work if isinstance(found, PURE)]
+    return at_once, [found for found in work if not isinstance(found, PURE)]
 
 
 def _perform(plan: Plan, work: ev.Work, hands: Hands, waiting: Iterable[ev.Event]) -> list[ev.Event]:

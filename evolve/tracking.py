@@ -104,7 +104,7 @@ class MlflowTracker:
         self._outbox.put(Note(self.session.begin, content, is_needed=True))
 
     def generation(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Adds one point to every named metric; points are sent together, about once a second."""
+        """Adds one point to every named metric; points are sent together, every few seconds."""
         point = Point(step, int(self._clock.now() * 1000), dict(metrics))
         self._outbox.put(Note(self.session.points, point, can_wait=True))
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fitness.task import Task
+from population.graph import OpGraph
 from population.stack import Stack
 
 #: One candidate on the wire: 44 bytes. Parents, operators, settings and inputs are positions in the unit's own lists;
@@ -70,6 +71,19 @@ class WorkUnit:
     candidates: npt.NDArray[np.void]
     judging: Judging
     keep: bool = True
+
+
+_last: list[tuple[Mapping[str, Any], OpGraph]] = []
+
+
+def graph_of(unit: WorkUnit) -> OpGraph:
+    """Returns the op graph of a unit; that of the last one is kept, since unit after unit is of one species."""
+    for known, graph in _last:
+        if known == unit.graph:
+            return graph
+    graph = OpGraph.from_value(unit.graph)
+    _last[:] = [(unit.graph, graph)]
+    return graph
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ class ProcessEvaluator:
         materialise: import path ``"module:function"``, imported by the workers.
         plugins: modules that register operations, imported by workers and judges.
         pulse_patience_s: a busy worker that gives no sign of life for so long counts as dead.
+        is_jailed: as in ``WorkerSettings``.
     """
 
     def __init__(
@@ -66,9 +67,10 @@ class ProcessEvaluator:
         limits: Limits | None = None,
         plans: PlanTable = DEFAULT_PLANS,
         pulse_patience_s: float = PULSE_PATIENCE_S,
+        is_jailed: bool = True,
     ) -> None:
         self._benchmark = benchmark
-        self._settings = WorkerSettings(materialise, tuple(plugins), limits or Limits(), plans)
+        self._settings = WorkerSettings(materialise, tuple(plugins), limits or Limits(), plans, is_jailed)
         self._objects: ObjectTable[bytes] = ObjectTable()
         timeout_s = functools.partial(unit_timeout_s, limits=self._settings.limits)
         self._dispatch: Dispatch[_Seat, bytes] = Dispatch(self._objects, benchmark, timeout_s)

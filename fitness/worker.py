@@ -16,16 +16,15 @@ import numpy as np
 from blake3 import blake3
 
 from fitness import verdict
-from fitness.evaluator import Materialise, UnitResult, WorkUnit
+from fitness.evaluator import Materialise, UnitResult, WorkUnit, graph_of
 from fitness.examiner import Examiner
 from fitness.forward import single_threaded
-from fitness.judge import Judge, Limits, SubprocessJudge
+from fitness.judge import InlineJudge, Judge, Limits, SubprocessJudge
 from fitness.making import JailedMaker
 from fitness.plan import DEFAULT_PLANS, PlanTable
 from fitness.sheet import has_plugins
 from fitness.task import Task
 from population.errors import ConfigError, InfrastructureError
-from population.graph import OpGraph
 from population.stack import Stack
 
 RunsPlugins = Callable[[WorkUnit], bool]
@@ -38,12 +37,14 @@ class WorkerSettings:
     Attributes:
         materialise: import path ``"module:function"`` of a ``Materialise``.
         plugins: modules that register operations; imported by the worker and by its judge.
+        is_jailed: False: candidates run in the worker itself, at level "none"; for measuring what the jail costs.
     """
 
     materialise: str
     plugins: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
     plans: PlanTable = DEFAULT_PLANS
+    is_jailed: bool = True
 
     def to_value(self) -> dict[str, Any]:
         """Returns the settings as a plain value, for the wire."""
@@ -52,6 +53,7 @@ class WorkerSettings:
             "plugins": list(self.plugins),
             "limits": asdict(self.limits),
             "plans": self.plans.to_value(),
+            "is_jailed": self.is_jailed,
         }
 
     @staticmethod
@@ -62,12 +64,13 @@ class WorkerSettings:
             plugins=tuple(value["plugins"]),
             limits=Limits(**value["limits"]),
             plans=PlanTable.from_value(value["plans"]),
+            is_jailed=value["is_jailed"],
         )
 
 
 def has_plugin_operations(unit: WorkUnit) -> bool:
     """Returns whether an operation of the unit's graph comes from another package."""
-    return has_plugins(OpGraph.from_value(unit.graph))
+    return has_plugins(graph_of(unit))
 
 
 class Worker:
@@ -235,13 +238,17 @@ def make_worker(settings: WorkerSettings, benchmark: Task, judge: Judge | None =
     def runs_plugins(unit: WorkUnit) -> bool:
         return has_plugin_operations(unit) or bool(operators_do is not None and operators_do(unit))
 
-    used = judge or SubprocessJudge(plugins=settings.plugins, limits=settings.limits)
+    used = judge or _judge_of(settings)
     maker = None
     if isinstance(used, SubprocessJudge):
         maker = JailedMaker(
             settings.materialise, benchmark, plugins=settings.plugins, limits=used.limits, without=used.without
         )
     return Worker(benchmark, materialise, used, settings.plans, maker=maker, runs_plugins=runs_plugins)
+
+
+def _judge_of(settings: WorkerSettings) -> Judge:
+    return SubprocessJudge(plugins=settings.plugins, limits=settings.limits) if settings.is_jailed else InlineJudge()
 
 
 def import_plugins(names: Iterable[str]) -> None:

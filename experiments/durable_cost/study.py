@@ -39,8 +39,7 @@ from evolve.state import State
 from evolve.tracker import NullTracker, Tracker
 from evolve.tracking import MlflowTracker
 from experiments.record import read_record, write_record
-from fitness.inprocess import InProcessEvaluator
-from fitness.judge import InlineJudge, SubprocessJudge
+from fitness.processes import ProcessEvaluator
 from population.clock import SystemClock
 from population.lineage.records import Commit
 from population.lineage.writer import LineageWriter
@@ -60,6 +59,7 @@ WARM_UP = 3
 #: Ten rounds are whole periods of keyframes, which come every tenth generation.
 TURN = {256: 5, 1024: 2}
 CPU = "cpu "
+TRACKER_START_S = 120.0
 #: What "together" may cost, as a part of a generation, by population.
 WANTED = {256: 0.15, 1024: 0.10}
 
@@ -109,8 +109,7 @@ class Variant:
         self._parts = VARIANTS[name]
         self._interrupted = threading.Event()
         self._plan, self._clock = plan, SystemClock()
-        judge = SubprocessJudge() if "jail" in self._parts else InlineJudge()
-        self._evaluator = InProcessEvaluator(plan.benchmark, MATERIALISE, judge=judge)
+        self._evaluator = ProcessEvaluator(plan.benchmark, MATERIALISE, is_jailed="jail" in self._parts)
         stack.callback(self._evaluator.close)
         self._plan = replace(plan, sandbox_level=self._evaluator.sandbox_level)
         self._home = Home.create(root / name.replace(" ", "-"))
@@ -173,6 +172,15 @@ class Variant:
             self.error = f"{type(error).__name__}: {error}"
         self.turns.give()
 
+    def settle(self) -> None:
+        """Waits until the tracker has begun its run: MLflow's import and its tables are no generation's cost."""
+        if isinstance(self.tracker, MlflowTracker):
+            until = time.monotonic() + TRACKER_START_S
+            while self.tracker.session.run is None:
+                if time.monotonic() > until:
+                    raise RuntimeError(f"{self.name}: MLflow did not start in {TRACKER_START_S:.0f} s")
+                time.sleep(0.1)
+
     def _end(self) -> None:
         self._interrupted.set()
         self.turns.take()
@@ -187,6 +195,7 @@ def measure(population: int, rounds: int) -> dict[str, list[float]]:
         variants = [Variant(name, plan, Path(folder), stack) for name in VARIANTS]
         for variant in variants:
             _generations(variant, WARM_UP)
+            variant.settle()
         gc.freeze()  # as a launched campaign does
         for number in range(rounds):
             start = number % len(variants)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,6 +84,41 @@ class Never:
 
     def collect(self, timeout_s: float | None = None) -> list[object]:
         return []
+
+
+class Diary:
+    """Notes in one line what a driver does: s(ubmits), C(ommits), c(ollects), k(eeps rows), p(ublishes)."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.text = ""
+        self._evaluator, self._shelf = InProcessEvaluator(plan.benchmark, small.MATERIALISE), MemoryShelf(plan)
+        for owner, name, mark in (
+            (self._evaluator, "submit", "s"),
+            (self._evaluator, "collect", "c"),
+            (self._shelf, "keep_rows", "k"),
+            (self._shelf, "publish", "p"),
+        ):
+            setattr(owner, name, self._noted(getattr(owner, name), mark))
+        self.hands = replace(_hands(self._evaluator, []), commit=self._noted(lambda commit: None, "C"))
+        self.hands = replace(self.hands, shelf=self._shelf)
+
+    def _noted(self, call: Callable[..., Any], mark: str) -> Callable[..., Any]:
+        def noted(*arguments: Any) -> Any:
+            self.text += mark
+            return call(*arguments)
+
+        return noted
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_units_are_submitted_before_the_commit_that_asks_for_them_and_the_store_is_written_after_it(kind: str) -> None:
+    plan = plan_of_kind(kind)
+    diary = Diary(plan)
+    drive(plan, begin(plan), diary.hands)
+    assert re.search("cs+C", diary.text)
+    assert "Ck" in diary.text
+    assert diary.text.endswith("pC")
+    assert set(re.findall(r"(.)[kp]", diary.text)) <= {"C", "k"}
 
 
 def _hands(evaluator: InProcessEvaluator, commits: list[Commit]) -> Hands:

@@ -44,6 +44,16 @@ def test_results_are_those_of_the_inline_evaluator_to_the_bit(evaluator: Evaluat
     assert [plain(result) for result in run(evaluator, *units)] == [plain(result) for result in run(expected, *units)]
 
 
+def test_a_worker_without_a_jail_gives_the_same_results_at_level_none() -> None:
+    unit = unit_of(toy_graph(), seeds=range(5))
+    evaluator = ProcessEvaluator(toy_benchmark(), MATERIALISE, is_jailed=False)
+    try:
+        assert evaluator.sandbox_level == "none"
+        assert [plain(result) for result in run(evaluator, unit)] == [plain(r) for r in run(build("inline"), unit)]
+    finally:
+        evaluator.close()
+
+
 def test_a_candidates_result_does_not_depend_on_its_unit(evaluator: Evaluator) -> None:
     (together,) = run(evaluator, unit_of(toy_graph(), seeds=range(10, 15)))
     (alone,) = run(evaluator, unit_of(toy_graph(), seeds=[13]))
