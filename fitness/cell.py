@@ -116,7 +116,8 @@ class Cell:
         try:
             allowed_s = child.cpu_s() + given.cpu_s
             wire.send(child.connection, message, deadline)
-            self._while_it_works(meanwhile)
+            if meanwhile is not nothing:
+                self._while_it_works(meanwhile)
             answer = self._await_answer(child, deadline, allowed_s)
         except wire.DeadlinePassed:
             return self._post_mortem(timed_out=True)
