@@ -93,6 +93,7 @@ def main() -> None:
         "evolve.materialise",
         "fitness.processes",
         "fitness.worker_process",
+        "fitness.worker_service",
         "fitness.judge_process",
         "fitness.environment_process",
         "fitness.gymnasium_lanes",
