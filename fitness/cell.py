@@ -34,6 +34,21 @@ Meanwhile = Callable[[], object]
 _NO_ANSWER = "answered with something else than was asked for"
 
 
+def begin(process: str, start: Mapping[str, Any], limits: Limits) -> Zygote:
+    """Returns a zygote that starts while its caller does something else; a cell of the same arguments takes it over.
+
+    Raises:
+        EvaluatorFailed: no process can be had.
+    """
+    return Zygote(_told(start, limits, ()), (), process)
+
+
+def _told(start: Mapping[str, Any], limits: Limits, without: Sequence[str]) -> dict[str, Any]:
+    """Returns what a zygote is told at its start."""
+    walls = {"memory_bytes": limits.memory_bytes, "cpu_s": limits.cpu_s * ANSWERS_PER_CHILD}
+    return {**start, "without": list(without), **walls}
+
+
 def nothing() -> None:
     """Does nothing while an answer is waited for."""
 
@@ -44,7 +59,7 @@ class Cell:
     Args:
         process: the module that the zygote runs. start, blobs: what it is told at its start.
         without: layers of the jail not to put up, as on a machine that lacks them.
-        prepare: called with every new zygote before it forks.
+        prepare: called with every new zygote before it forks. begun: a zygote that ``begin`` has started for it.
     """
 
     def __init__(
@@ -56,11 +71,11 @@ class Cell:
         blobs: Sequence[bytes] = (),
         without: Sequence[str] = (),
         prepare: Callable[[Zygote], None] = lambda zygote: None,
+        begun: Zygote | None = None,
     ) -> None:
-        walls = {"memory_bytes": limits.memory_bytes, "cpu_s": limits.cpu_s * ANSWERS_PER_CHILD}
         self._process, self._blobs = process, tuple(blobs)
-        self._start = {**start, "without": list(without), **walls}
-        self._limits, self._prepare = limits, prepare
+        self._start = _told(start, limits, without)
+        self._limits, self._prepare, self._begun = limits, prepare, begun
         self.running: Zygote | None = None
         self.child: Child | None = None
         self.answered = 0
@@ -68,8 +83,10 @@ class Cell:
     def zygote(self) -> Zygote:
         """Returns the zygote, started if need be. Raises: EvaluatorFailed."""
         if self.running is None:
-            self.running = Zygote(self._start, self._blobs, self._process)
-            self._prepare(self.running)
+            begun, self._begun = self._begun or Zygote(self._start, self._blobs, self._process), None
+            begun.await_ready()
+            self.running = begun
+            self._prepare(begun)
         return self.running
 
     def ready(self, given_bytes: int, taken_bytes: int, *, fresh: bool = False) -> Child:
@@ -116,7 +133,8 @@ class Cell:
         try:
             allowed_s = child.cpu_s() + given.cpu_s
             wire.send(child.connection, message, deadline)
-            self._while_it_works(meanwhile)
+            if meanwhile is not nothing:
+                self._while_it_works(meanwhile)
             answer = self._await_answer(child, deadline, allowed_s)
         except wire.DeadlinePassed:
             return self._post_mortem(timed_out=True)
@@ -170,9 +188,10 @@ class Cell:
         if self.child is not None:
             self.child.close()
             self.child = None
-        if self.running is not None:
-            self.running.close()
-            self.running = None
+        for zygote in (self.running, self._begun):
+            if zygote is not None:
+                zygote.close()
+        self.running = self._begun = None
 
     def _while_it_works(self, meanwhile: Meanwhile) -> None:
         with contextlib.ExitStack() as stack:

@@ -59,8 +59,12 @@ class Actions:
         if self.choices:
             chosen: Floats = answers.argmax(axis=1).astype(np.float32)[:, None]
             return chosen
-        low, high = (np.array(bound, dtype=np.float32) for bound in (self.low, self.high))
+        low, high = self._bounds
         return np.minimum(np.maximum(answers, low), high)
+
+    @functools.cached_property
+    def _bounds(self) -> tuple[Floats, Floats]:
+        return np.array(self.low, dtype=np.float32), np.array(self.high, dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)

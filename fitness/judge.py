@@ -107,15 +107,21 @@ class SubprocessJudge:
     Args:
         plugins: modules that register operations, imported by the zygote.
         without: layers of the jail not to put up, as on a machine that lacks them.
+        begun: a zygote that was started for these plugins and limits, with all layers; see ``fitness.cell.begin``.
     """
 
     def __init__(
-        self, *, plugins: Sequence[str] = (), limits: Limits | None = None, without: Sequence[str] = ()
+        self,
+        *,
+        plugins: Sequence[str] = (),
+        limits: Limits | None = None,
+        without: Sequence[str] = (),
+        begun: Zygote | None = None,
     ) -> None:
         self.plugins, self.limits, self.without = tuple(plugins), limits or Limits(), tuple(without)
         self._inputs: dict[bytes, Mapping[str, npt.NDArray[Any]]] = {}
         start = {"plugins": list(self.plugins)}
-        self._cell = Cell(PROCESS, start, self.limits, without=self.without, prepare=self._send_all_inputs)
+        self._cell = Cell(PROCESS, start, self.limits, without=self.without, prepare=self._send_all_inputs, begun=begun)
         self._report: Report | None = None
         self._first_bytes = 0
         self._num_tiles = 0

@@ -158,19 +158,23 @@ class _Session:
         times = num_tiers * num_rows
         seen = self._trusted(self._simulator.reset(np.tile(self._seeds, times), np.tile(self._variants, times)))
         returns, steps = np.zeros(shape), np.zeros(shape)
+        by_lane = (*shape, *episodes.observation)
+        lanes_last = (0, 1, *range(3, len(by_lane)), 2)
         goes_on, finite = np.ones(shape, dtype=np.bool_), np.ones(num_rows, dtype=np.bool_)
         for _ in range(episodes.max_steps):
-            lanes_last = np.moveaxis(seen.reshape(*shape, *episodes.observation), 2, -1)
-            answers = player.act(np.ascontiguousarray(lanes_last))  # [T, n, K, L]
+            answers = player.act(np.ascontiguousarray(seen.reshape(by_lane).transpose(lanes_last)))  # [T, n, K, L]
             if isinstance(answers, Failure):
                 return answers
-            is_number: npt.NDArray[np.bool_] = np.asarray(np.isfinite(answers).all(axis=2))  # [T, n, L]
-            finite &= np.asarray((is_number | ~goes_on).all(axis=(0, 2)))
+            is_number: npt.NDArray[np.bool_] = np.isfinite(answers)
+            if not is_number.all():
+                lane_is_number = np.asarray(is_number.all(axis=2))  # [T, n, L]
+                finite &= np.asarray((lane_is_number | ~goes_on).all(axis=(0, 2)))
+                answers = np.where(np.expand_dims(lane_is_number, 2), answers, np.float32(0))
             goes_on &= finite[:, None]
             if not goes_on.any():
                 break
-            by_lane = np.moveaxis(np.where(np.expand_dims(is_number, 2), answers, np.float32(0)), 2, -1)
-            step = self._trusted(self._simulator.step(episodes.actions.of(by_lane.reshape(-1, answers.shape[2]))))
+            chosen = episodes.actions.of(answers.transpose(0, 1, 3, 2).reshape(-1, answers.shape[2]))
+            step = self._trusted(self._simulator.step(chosen))
             returns += np.where(goes_on, step.rewards.reshape(shape).astype(np.float64), 0.0)
             steps += goes_on
             goes_on &= ~(step.terminated | step.truncated).reshape(shape)

@@ -61,9 +61,12 @@ class Policies:
         return answers
 
     def _run(self, piece: Piece, given: torch.Tensor) -> Floats:
-        plan = self._tile.plan
-        padded = given.new_zeros(plan.candidates, *given.shape[1:-1], plan.samples)
-        padded[: piece.count, ..., : given.shape[-1]] = given
+        plan, wanted = self._tile.plan, (self._tile.plan.candidates, *given.shape[1:-1], self._tile.plan.samples)
+        if given.shape == wanted:
+            padded = given.clone(memory_format=torch.contiguous_format)  # torch's memory begins at whole vectors
+        else:
+            padded = given.new_zeros(wanted)
+            padded[: piece.count, ..., : given.shape[-1]] = given
         ((output, size),) = self._tile.outputs
         result = run_stack(piece.stack, {self._channel: padded}, [output])[output]
         expected = (plan.candidates, size, plan.samples)

@@ -121,9 +121,10 @@ def _send_all(connection: socket.socket, data: bytes | memoryview, deadline: flo
 def _receive_exactly(connection: socket.socket, size: int, deadline: float | None) -> memoryview:
     buffer = bytearray(size)
     view, filled = memoryview(buffer), 0
+    flags = 0 if deadline is None and connection.gettimeout() is None else socket.MSG_DONTWAIT  # 0: waits by itself
     while filled < size:
         try:
-            count = connection.recv_into(view[filled:], 0, socket.MSG_DONTWAIT)
+            count = connection.recv_into(view[filled:], 0, flags)
         except BlockingIOError:
             _wait(connection, select.POLLIN, deadline)
             continue

@@ -20,7 +20,7 @@ from population.errors import InputError
 from population.graph import OpGraph
 from population.nodes import Node, inner_dimensions, sized_attributes, suggest
 from population.operations import Call, get
-from population.operations.registry import Attributes
+from population.operations.registry import Attributes, Sizes
 from population.stack import Stack
 
 if TYPE_CHECKING:
@@ -79,11 +79,12 @@ def run_stack(
 
 def _run_node(stack: Stack, node: Node, values: Mapping[str, torch.Tensor], is_narrow: bool) -> torch.Tensor:
     graph, operation = stack.graph, get(node.op)
+    attributes, sizes = _constants(node.name, graph)
     call = Call(
         inputs=tuple(values[name] for name in node.inputs),
         parameters={role: stack.tensors[name] for role, name in node.parameters.items()},
-        attributes=_attributes(node.name, graph),
-        sizes=dims.sizes(graph.value_shapes[node.name], graph.symbols),
+        attributes=attributes,
+        sizes=sizes,
         masks=tuple(_mask(stack, name) if is_narrow else None for name in node.inputs),
         live=_live_sizes(stack, node) if is_narrow else {},
     )
@@ -93,8 +94,10 @@ def _run_node(stack: Stack, node: Node, values: Mapping[str, torch.Tensor], is_n
 
 
 @functools.lru_cache(maxsize=4096)
-def _attributes(name: str, graph: OpGraph) -> Attributes:
-    return next(sized_attributes(node, graph.symbols) for node in graph.schedule if node.name == name)
+def _constants(name: str, graph: OpGraph) -> tuple[Attributes, Sizes]:
+    """The attributes of a node and the sizes of its value, both at the widest."""
+    attributes = next(sized_attributes(node, graph.symbols) for node in graph.schedule if node.name == name)
+    return attributes, dims.sizes(graph.value_shapes[name], graph.symbols)
 
 
 def _live_sizes(stack: Stack, node: Node) -> dict[str, torch.Tensor]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as _replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -114,7 +115,7 @@ class Stack:
         absent = absent_rows(found).reshape(-1, *(1,) * (found.dim() - 1))
         return torch.where(absent, torch.tensor(default, dtype=found.dtype), found)
 
-    @property
+    @cached_property
     def is_narrow(self) -> bool:
         """Whether some row is narrower than the widest."""
         widest = torch.tensor([self.graph.symbols[name] for name in self.graph.symbol_names], dtype=torch.int64)

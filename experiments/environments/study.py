@@ -4,7 +4,8 @@
     python -m experiments.environments.study --smoke            seconds, writes nothing
 
 Writes ``results.json`` and ``plot.png`` beside this file; README.md there says what they mean. Every run is a process of its
-own, timed from its start to its end; ours and the rival's take turns, so that a busy machine is busy for both.
+own, timed from its start to its end, after one of each that is not counted; ours and the rival's take turns, and in who goes
+first, so that a busy machine is busy for both. A part that is run replaces what was there of it, unless ``--add``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,11 @@ CONFIGS = HERE.parent.parent / "configs"
 #: layer.
 RIVALS = ("Open_ES",)
 TARGET = 3.0
+#: The mean return over 16 held-out episodes at which CartPole-v1 counts as solved.
+SOLVED = 475.0
+OURS = "this project"
+#: What makes a run of ours take seconds.
+QUICK = ("strategy.population=8", "stop.generations=1", "promote=null", "benchmark.environment.max_steps=30")
 
 
 def ours(config: str, seed: int, *overrides: str) -> dict[str, Any]:
@@ -105,7 +112,7 @@ def plot(found: dict[str, Any], path: Path) -> None:
     """Draws the wall times of all runs, and the cost of a step."""
     mpl.use("agg")
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    names = ["this project", *found["rival"]]
+    names = [OURS, *found["rival"]]
     for place, runs in enumerate([found["cartpole"], *found["rival"].values()]):
         times = [run["total_s"] for run in runs]
         left.plot([place] * len(times), times, "o", color=f"C{place}")
@@ -136,46 +143,68 @@ def steps(rounds: int) -> dict[str, dict[str, float]]:
     return found
 
 
+def race(found: dict[str, Any], python: str, seeds: Sequence[int], *, adds: bool) -> None:
+    """Lets ours and the rivals solve CartPole-v1 in turns, into ``found``; whoever began with one seed is last with the next."""
+    runs: dict[str, list[dict[str, Any]]] = {OURS: [], **{name: [] for name in RIVALS}}
+    ours("cartpole.yaml", 0, *QUICK)
+    subprocess.run([python, "-c", "import evosax, gymnax"], check=True)
+    for number, seed in enumerate(seeds):
+        turns = list(runs) if number % 2 == 0 else list(runs)[::-1]
+        for name in turns:
+            runs[name].append(ours("cartpole.yaml", seed) if name == OURS else rival(python, name, seed))
+        print(seed, {name: (of[-1]["total_s"], of[-1]["heldout"]) for name, of in runs.items()}, flush=True)
+    if adds:
+        before = {OURS: found.get("cartpole", []), **found.get("rival", {})}
+        runs = {name: [*before.get(name, []), *of] for name, of in runs.items()}
+    medians = {name: statistics.median(run["total_s"] for run in of) for name, of in runs.items()}
+    solved = {name: sum((run["heldout"] or 0.0) >= SOLVED for run in of) for name, of in runs.items()}
+    found["solved"] = {name: f"{count} of {len(runs[name])}" for name, count in solved.items()}
+    found["fastest_rival"] = best = min(RIVALS, key=lambda name: medians[name])
+    found["ratio"] = medians[OURS] / medians[best]
+    found["cartpole"] = runs.pop(OURS)
+    found["rival"] = runs
+    print({"medians_s": medians, "ratio": found["ratio"], "solved": found["solved"]}, flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rival", metavar="PYTHON", help="a Python with evosax and gymnax")
     parser.add_argument(
         "--part", choices=["cartpole", "pendulum", "steps", "plot"], help="only this, into what is there"
     )
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--first", type=int, default=0, help="the first seed; runs are added to those in results.json")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--add", action="store_true", help="add to the runs in results.json instead of replacing them")
     parser.add_argument("--smoke", action="store_true")
     given = parser.parse_args()
     if given.smoke:
-        small = ("strategy.population=8", "stop.generations=1", "promote=null", "benchmark.environment.max_steps=30")
-        print(ours("cartpole.yaml", 0, *small), step_cost("pendulum.yaml", 4, InlineJudge(), 1))
+        print(ours("cartpole.yaml", 0, *QUICK), step_cost("pendulum.yaml", 4, InlineJudge(), 1))
         return
+    if given.rival is None and given.part in (None, "cartpole"):
+        parser.error("name a Python with evosax and gymnax: --rival PYTHON")
+    measure(given)
+
+
+def measure(given: argparse.Namespace) -> None:
+    """Runs the parts that were asked for; each is kept as soon as it is done."""
     path = HERE / "results.json"
     before = read_record(path) if path.exists() else {"results": {}, "settings": {}}
-    found, settings = before["results"], before["settings"]
-    if given.part in (None, "cartpole"):
-        if given.rival is None:
-            parser.error("name a Python with evosax and gymnax: --rival PYTHON")
-        found.setdefault("cartpole", [])
-        found.setdefault("rival", {name: [] for name in RIVALS})
-        for seed in range(given.first, given.first + given.seeds):
-            found["cartpole"].append(ours("cartpole.yaml", seed))
-            for name in RIVALS:
-                found["rival"][name].append(rival(given.rival, name, seed))
-            print(seed, [runs[-1]["total_s"] for runs in (found["cartpole"], *found["rival"].values())], flush=True)
-        medians = {name: statistics.median(run["total_s"] for run in runs) for name, runs in found["rival"].items()}
-        best = min(medians, key=lambda name: medians[name])
-        found["ratio"] = statistics.median(run["total_s"] for run in found["cartpole"]) / medians[best]
-        found["fastest_rival"] = best
-    if given.part in (None, "pendulum"):
-        found.setdefault("pendulum", [])
-        found["pendulum"] += [ours("pendulum.yaml", given.first + number) for number in range(given.seeds)]
-        print(found["pendulum"], flush=True)
-    if given.part in (None, "steps"):
-        found["steps"] = steps(3)
+    found, settings = before["results"], before["settings"] if given.part else {}
     settings |= {"target_ratio": TARGET, "gymnasium": metadata.version("gymnasium")}
     settings["load"] = os.getloadavg()[0]
-    write_record(path, settings, found)
+    seeds = range(given.first, given.first + given.seeds)
+    if given.part in (None, "cartpole"):
+        race(found, given.rival, seeds, adds=given.add)
+        write_record(path, settings, found)
+    if given.part in (None, "steps"):
+        found["steps"] = steps(5)
+        write_record(path, settings, found)
+    if given.part in (None, "pendulum"):
+        found["pendulum"] = found.get("pendulum", []) if given.add else []
+        for seed in seeds:
+            found["pendulum"].append(ours("pendulum.yaml", seed))
+            print(found["pendulum"][-1], flush=True)
+        write_record(path, settings, found)
     if all(key in found for key in ("cartpole", "steps")):
         plot(found, HERE / "plot.png")
 

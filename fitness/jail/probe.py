@@ -95,6 +95,7 @@ def probe(memory_bytes: int = 512 << 20, without: Sequence[str] = ()) -> Report:
     from fitness.wire import Message
 
     zygote = Zygote({"plugins": [], "without": list(without), "memory_bytes": memory_bytes, "cpu_s": 60})
+    zygote.await_ready()
     try:
         return report_of(zygote.call(Message("probe", {})).fields)
     finally:

@@ -75,13 +75,13 @@ class End:
 
 
 class Zygote:
-    """Starts a zygote and asks it. One thread at a time.
+    """Starts a zygote and asks it, once it is ready. One thread at a time.
 
     Args:
         start, blobs: what it is told at its start; see ``fitness.zygote_service``. process: the module that it runs.
 
     Raises:
-        JailUnavailable: it cannot start, and why.
+        JailUnavailable: no process can be had. ZygoteGone: it died at once.
     """
 
     def __init__(self, start: Mapping[str, Any], blobs: Sequence[bytes] = (), process: str = PROCESS) -> None:
@@ -93,14 +93,26 @@ class Zygote:
             except OSError as error:
                 self._control.close()
                 raise _unavailable(error) from error
+        self._is_ready, self._deadline = False, time.monotonic() + START_TIMEOUT_S
         try:
-            answer = self.call(wire.Message("start", start, blobs), timeout_s=START_TIMEOUT_S)
-        except ZygoteGone:
+            wire.send(self._control, wire.Message("start", start, blobs), self._deadline)
+        except (wire.Closed, wire.DeadlinePassed) as error:
             self.close()
-            raise
+            raise ZygoteGone(f"the judge process does not answer (start): {error}") from error
+
+    def await_ready(self) -> None:
+        """Waits until it has prepared what it needs; what cannot is closed. Raises: ZygoteGone, JailUnavailable."""
+        if self._is_ready:
+            return
+        try:
+            answer = wire.receive(self._control, self._deadline)
+        except (wire.Closed, wire.DeadlinePassed, OSError) as error:
+            self.close()
+            raise ZygoteGone(f"the judge process does not answer (start): {error}") from error
         if answer.kind != "ready":
             self.close()
             raise JailUnavailable(f"the jailed process cannot start: {answer.fields.get('detail', 'no reason given')}")
+        self._is_ready = True
 
     @property
     def pid(self) -> int:

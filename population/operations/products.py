@@ -31,12 +31,16 @@ def product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     return result[:rows]
 
 
+def _computed(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    result = product(weight, values)
+    return result if bias is None else result.add_(bias[:, :, None])
+
+
 class _Affine(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         ctx.save_for_backward(values, weight)
-        result = product(weight, values)
-        return result if bias is None else result.add_(bias[:, :, None])
+        return _computed(values, weight, bias)
 
     @staticmethod
     @once_differentiable
@@ -59,5 +63,7 @@ def affine(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
 
     Shapes: values ``[P or 1, k, n]``, weight ``[P, m, k]``, bias ``[P, m]``; result ``[P, m, n]``.
     """
+    if not torch.is_grad_enabled():  # the same, without the cost of what nobody will differentiate
+        return _computed(values, weight, bias)
     result: torch.Tensor = _Affine.apply(values, weight, bias)  # type: ignore[no-untyped-call]
     return result

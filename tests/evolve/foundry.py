@@ -93,10 +93,17 @@ def main() -> None:
         "evolve.materialise",
         "fitness.processes",
         "fitness.worker_process",
+        "fitness.worker_service",
+        "fitness.judge_process",
+        "fitness.environment_process",
+        "fitness.gymnasium_lanes",
         "sklearn.datasets",
     ):
         importlib.import_module(module)
     importlib.import_module("torch").set_num_threads(1)
+    judges = importlib.import_module("fitness.judge_process")
+    judges.warm()
+    setattr(judges, "warm", list)  # noqa: B010 - what is forked from here is warm
     whole.config()
     for line in sys.stdin:
         request = json.loads(line)
@@ -138,9 +145,7 @@ def _drive(task: Task) -> None:
     with open(os.devnull) as quiet:
         os.dup2(quiet.fileno(), 0)
     _note_commits(task_log)
-    for module in ("fitness.processes", "fitness.judge"):
-        with suppress(AttributeError):
-            setattr(importlib.import_module(module), "start_process", _forked)  # noqa: B010
+    _fork_below()
     if task.checkpoint_births is not None:
         _set_checkpoints(task.checkpoint_births)
     changes = _die_at(task.die_at, task.moment)
@@ -159,6 +164,14 @@ def _drive(task: Task) -> None:
 
 
 _real: dict[str, Any] = {name: getattr(os, name) for name in CHANGES}
+
+
+def _fork_below() -> None:
+    """Lets this process, and workers below it, fork what they would execute."""
+    for module in ("fitness.processes", "fitness.jail.zygote"):
+        found = importlib.import_module(module)
+        assert hasattr(found, "start_process")
+        setattr(found, "start_process", _forked)  # noqa: B010
 
 
 def _note_commits(log: int) -> None:
@@ -240,6 +253,8 @@ class _Child:
 
 def _forked(command: Sequence[str], *passed_fds: int) -> _Child:
     """As ``fitness.child_process.start_process``, by a fork: the program is imported already."""
+    from fitness.zygote_service import serve as serve_zygote
+
     arguments = list(command)
     place = arguments.index("-m")
 
@@ -253,7 +268,8 @@ def _forked(command: Sequence[str], *passed_fds: int) -> _Child:
         for low, high in zip(kept, [*kept[1:], 4096], strict=True):
             os.closerange(low + 1, high)
         sys.argv = [arguments[place + 1], *arguments[place + 2 :]]
-        importlib.import_module(arguments[place + 1]).main()
+        module = importlib.import_module(arguments[place + 1])
+        module.main() if hasattr(module, "main") else serve_zygote(module.prepare)
 
     return _Child(_fork(serve))
 

@@ -190,10 +190,11 @@ def _kill(kinds: list[str], kills: int, seed: int, begin: Begin, foundry: Foundr
     )
 
 
+@pytest.mark.parametrize("kind", ["steady", "episodes"])
 def test_drivers_killed_at_random_moments_lose_nothing(
-    begin: Begin, foundry: Foundry, scaled: Callable[[int], int], told: Callable[[str], None]
+    begin: Begin, foundry: Foundry, scaled: Callable[[int], int], told: Callable[[str], None], kind: str
 ) -> None:
-    _kill(["steady"], scaled(3), 1, begin, foundry, told)
+    _kill([kind], scaled(3), 1, begin, foundry, told)
 
 
 @pytest.mark.slow
@@ -202,6 +203,14 @@ def test_hundreds_of_drivers_killed_at_random_moments_lose_nothing(
     begin: Begin, foundry: Foundry, scaled: Callable[[int], int], told: Callable[[str], None]
 ) -> None:
     _kill(list(KINDS), scaled(270), 2, begin, foundry, told)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_hundred_drivers_of_episodes_killed_at_random_moments_lose_nothing(
+    begin: Begin, foundry: Foundry, scaled: Callable[[int], int], told: Callable[[str], None]
+) -> None:
+    _kill(["episodes"], scaled(100), 4, begin, foundry, told)
 
 
 def test_a_home_whose_making_was_cut_short_anywhere_is_made_by_the_next_driver(
@@ -263,18 +272,20 @@ def _kill_below(kills: int, seed: int, made: Campaigns, foundry: Foundry, told: 
     )
 
 
+@pytest.mark.parametrize("kind", ["steady", "episodes"])
 def test_workers_killed_at_work_cost_a_tile_each_and_nothing_else(
-    begin: Begin, foundry: Foundry, scaled: Callable[[int], int], told: Callable[[str], None]
+    begin: Begin, foundry: Foundry, scaled: Callable[[int], int], told: Callable[[str], None], kind: str
 ) -> None:
-    _kill_below(scaled(3), 1, begin("steady"), foundry, told)
+    _kill_below(scaled(3), 1, begin(kind), foundry, told)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kind", ["steady", "episodes"])
 def test_a_hundred_workers_killed_at_work_cost_a_tile_each_and_nothing_else(
-    begin: Begin, foundry: Foundry, scaled: Callable[[int], int], told: Callable[[str], None]
+    begin: Begin, foundry: Foundry, scaled: Callable[[int], int], told: Callable[[str], None], kind: str
 ) -> None:
-    _kill_below(scaled(100), 2, begin("steady"), foundry, told)
+    _kill_below(scaled(100), 2, begin(kind), foundry, told)
 
 
 # ---- with Ray -------------------------------------------------------------------------------------------------------------
