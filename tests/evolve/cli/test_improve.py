@@ -7,8 +7,9 @@ import pytest
 
 from evolve.config import check_config, load_config
 from evolve.home import Home
-from evolve.improve import origin_of_block
+from evolve.improve import comparison, origin_of_block
 from evolve.origin import Origin, imported_founders
+from evolve.promotion import Decision
 from population.block import TensorBlock
 from population.errors import ConfigError
 from tests.evolve.cli.conftest import Program
@@ -65,6 +66,24 @@ def test_the_founder_of_an_import_has_the_bits_of_the_block_and_no_campaign(tmp_
     again = Origin.from_value(origin.to_value(), lambda digest: None)
     assert (again.founders, again.is_import) == (origin.founders, True)
     assert imported_founders(home) == set()
+
+
+def test_scores_of_another_head_are_not_told_of_the_model(tmp_path: Path) -> None:
+    """A second model in a home was once shown with the scores of the champion that the first had become."""
+    home = Home.create(tmp_path / "home")
+    blocks = [TensorBlock.from_stack(random_stack(mlp(), 1, seed=seed), 0) for seed in range(3)]
+    for block in blocks:
+        home.block_store().put(block)
+    model, before, champion = (block.id for block in blocks)
+    told = {"heldout": {"ultimate": {"accuracy": 0.9}}, "heldout_of_standing": {"ultimate": {"accuracy": 0.8}}}
+    for compared_with, wanted in (
+        (model, {"model": {"accuracy": 0.8}, "ultimate": {"accuracy": 0.9}}),
+        (before, {"model": {}, "head before": {"accuracy": 0.8}, "ultimate": {"accuracy": 0.9}}),
+    ):
+        decision = Decision("promoted", [], 2, champion, **told, compared_with=compared_with)
+        found = comparison(home, model, decision)
+        assert {entry["what"]: entry["heldout"] for entry in found if entry["what"] in wanted} == wanted
+        assert {entry["what"] for entry in found} - set(wanted) <= {"lite", "pro"}
 
 
 @pytest.mark.parametrize(
