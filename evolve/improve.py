@@ -24,9 +24,11 @@ from fitness.importer import Importer, Source, is_weights
 from population.block import TensorBlock
 from population.errors import ConfigError, InputError, NotFound
 from population.files import LocalFiles
+from population.tiers import WIDEST
 
 if TYPE_CHECKING:
     from evolve.home import Home
+    from evolve.promotion import Decision
 
 MAX_FILE_BYTES = 1 << 30
 #: Objectives that say what a block costs, which is told beside its scores.
@@ -107,21 +109,19 @@ def _content(path: str) -> bytes:
         raise NotFound(f"model: {path}: there is no such file") from None
 
 
-def comparison(home: Home, block: str, champion: str, evidence: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Returns what a model and each tier of a champion reach and cost: one entry each, the model first.
+def comparison(home: Home, block: str, decision: Decision) -> list[dict[str, Any]]:
+    """Returns what a model and each tier of a champion reach and cost, as the gate saw them: one entry each, the model first.
 
-    Args:
-        evidence: of the gate's decision: held-out scores of both.
+    Where another block stood under the name, the gate compared with that one: it follows the model, which has no scores then.
     """
     store = home.block_store()
-    model, better = store.get(block), store.get(champion)
-    scores: Mapping[str, Any] = evidence.get("heldout", {})
-    standing: Mapping[str, Any] = evidence.get("heldout_of_standing", {})
-    entries = [_entry("model", model, "ultimate", standing.get("ultimate", {}), model.flops())]
-    return [
-        *entries,
-        *(_entry(tier, better, tier, scores.get(tier, {}), model.flops()) for tier in reversed(better.tier_names)),
-    ]
+    model, better, before = store.get(block), store.get(decision.block), decision.compared_with
+    scores, flops = decision.heldout_of_standing.get(WIDEST, {}), model.flops()
+    entries = [_entry("model", model, WIDEST, scores if before == block else {}, flops)]
+    if before not in ("", block) and store.has(before):
+        entries.append(_entry("head before", store.get(before), WIDEST, scores, flops))
+    tiers = reversed(better.tier_names)
+    return [*entries, *(_entry(tier, better, tier, decision.heldout.get(tier, {}), flops) for tier in tiers)]
 
 
 def _entry(name: str, block: TensorBlock, tier: str, scores: Mapping[str, float], flops: int) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class Decision:
         decision: "promoted", "refused", "already there" or "rolled_back".
         sequence: the head's sequence afterwards; 0 where none stands.
         heldout: tier -> objective -> value of the block; empty where it was not judged. heldout_of_standing: the same of the
-            head that stood before.
+            head that stood before, compared_with: whose block that was; empty where none was looked at.
         look: which look at these held-out rows it took, alpha: the level that look was tested at; None without a look.
     """
 
@@ -68,6 +68,7 @@ class Decision:
     look: int | None = None
     alpha: float | None = None
     heldout_of_standing: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    compared_with: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -110,8 +111,15 @@ def promote(
         if standing is not None and standing.block == block_id:
             heldout = standing.evidence.get("heldout", {})
             reason = f"{name} has pointed to this block since {standing.decided}"
-            before = standing.evidence.get("heldout_of_standing", {})
-            decision = Decision(ALREADY, [reason], standing.sequence, block_id, heldout, heldout_of_standing=before)
+            decision = Decision(
+                ALREADY,
+                [reason],
+                standing.sequence,
+                block_id,
+                heldout,
+                heldout_of_standing=standing.evidence.get("heldout_of_standing", {}),
+                compared_with=standing.evidence.get("compared_with", ""),
+            )
         else:
             decision = gate.decide(
                 find_candidate(home, block_id), name, standing, _Wishes(floors, margin, accept_level), judge
@@ -284,6 +292,7 @@ class _Gate:
             terms.look,
             terms.alpha,
             findings[1].scores if len(findings) > 1 else {},
+            terms.evidence.get("compared_with", ""),
         )
 
     def _judgements(self, candidate: Candidate, terms: Terms, finding: Finding) -> list[dict[str, Any]]:

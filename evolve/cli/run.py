@@ -219,8 +219,7 @@ def _improved(config: CampaignConfig, home: Home, decision: Decision) -> dict[st
     from evolve.improve import comparison
 
     assert config.model is not None
-    evidence = {"heldout": decision.heldout, "heldout_of_standing": decision.heldout_of_standing}
-    entries = comparison(home, config.model.block, decision.block, evidence)
+    entries = comparison(home, config.model.block, decision)
     return {"decision": decision.decision, "model": config.model.block, "compared": entries}
 
 
