@@ -19,6 +19,7 @@ from fitness import verdict
 from fitness.evaluator import Materialise, UnitResult, WorkUnit, graph_of
 from fitness.examiner import Examiner
 from fitness.forward import single_threaded
+from fitness.jail.zygote import Zygote
 from fitness.judge import InlineJudge, Judge, Limits, SubprocessJudge
 from fitness.making import JailedMaker
 from fitness.plan import DEFAULT_PLANS, PlanTable
@@ -238,7 +239,7 @@ def make_worker(settings: WorkerSettings, benchmark: Task, judge: Judge | None =
     def runs_plugins(unit: WorkUnit) -> bool:
         return has_plugin_operations(unit) or bool(operators_do is not None and operators_do(unit))
 
-    used = judge or _judge_of(settings)
+    used = judge or judge_of(settings)
     maker = None
     if isinstance(used, SubprocessJudge):
         maker = JailedMaker(
@@ -247,8 +248,11 @@ def make_worker(settings: WorkerSettings, benchmark: Task, judge: Judge | None =
     return Worker(benchmark, materialise, used, settings.plans, maker=maker, runs_plugins=runs_plugins)
 
 
-def _judge_of(settings: WorkerSettings) -> Judge:
-    return SubprocessJudge(plugins=settings.plugins, limits=settings.limits) if settings.is_jailed else InlineJudge()
+def judge_of(settings: WorkerSettings, begun: Zygote | None = None) -> Judge:
+    """Returns the judge of a worker. Args: begun: a zygote that was started for it, by ``fitness.cell.begin``."""
+    if not settings.is_jailed:
+        return InlineJudge()
+    return SubprocessJudge(plugins=settings.plugins, limits=settings.limits, begun=begun)
 
 
 def import_plugins(names: Iterable[str]) -> None:

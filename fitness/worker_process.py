@@ -39,6 +39,8 @@ def main() -> None:
 def _begin(start: wire.Message) -> Zygote | None:
     """Returns the zygote of the judge, on its way; None where it cannot be had, which the judge then finds out itself."""
     settings = start.fields["settings"]
+    if not settings["is_jailed"]:
+        return None
     with contextlib.suppress(EvaluatorFailed):
         return begin(PROCESS, {"plugins": list(settings["plugins"])}, Limits(**settings["limits"]))
     return None

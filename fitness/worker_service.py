@@ -16,11 +16,10 @@ from fitness import verdict, wire
 from fitness.dispatch import kind_of
 from fitness.evaluator import WorkUnit
 from fitness.jail.zygote import Zygote, ZygoteGone
-from fitness.judge import SubprocessJudge
 from fitness.objects import kept_rows, missing_object
 from fitness.tasks import task_from_parts
 from fitness.unit_codec import result_to_parts, unit_from_parts
-from fitness.worker import Worker, WorkerSettings, make_worker
+from fitness.worker import Worker, WorkerSettings, judge_of, make_worker
 from population.errors import InfrastructureError
 
 #: How often an idle worker reaps what was killed below it.
@@ -47,8 +46,7 @@ def _start(connection: socket.socket, start: wire.Message, begun: Zygote | None)
     try:
         settings = WorkerSettings.from_value(start.fields["settings"])
         benchmark = task_from_parts(start.fields["benchmark"], [bytes(blob) for blob in start.blobs])
-        judge = SubprocessJudge(plugins=settings.plugins, limits=settings.limits, begun=begun)
-        worker = make_worker(settings, benchmark, judge)
+        worker = make_worker(settings, benchmark, judge_of(settings, begun))
         level = worker.sandbox_level  # attacks the jail, so that no unit waits for that
     except ZygoteGone as error:  # perhaps killed from outside: another worker may do better
         wire.send(connection, _failure("unstarted", error))
