@@ -18,8 +18,9 @@ from evolve.strategies import Batch, Proposal
 from fitness.episodes import Episodes
 from population.randomness import derive_seed
 
-#: How many members are finalists where the config has no tiers, which would say.
-DEFAULT_FINALISTS = 4
+#: How many members are finalists where the config has no tiers, which would say: many, since the order of members, who met
+#: episodes of different generations, is partly luck.
+DEFAULT_FINALISTS = 16
 
 
 def as_played(plan: Plan, batch: Batch, generation: int) -> Batch:

@@ -14,6 +14,7 @@ import pytest
 
 from evolve.campaign import accept
 from evolve.config import check_config, load_config
+from evolve.episodes import DEFAULT_FINALISTS
 from evolve.events import Extended
 from evolve.home import Home
 from evolve.plan import Plan, make_plan
@@ -105,7 +106,7 @@ def test_each_generation_meets_episodes_of_its_own_and_finalists_others() -> Non
     assert shelf.block is not None
     assert state.block == shelf.block.id
     born = [births for commit in commits for births in commit.births]
-    assert born[-1].operator == ["adopt@1"] * 4
+    assert born[-1].operator == ["adopt@1"] * min(plan.problem.population, DEFAULT_FINALISTS)
     assert set(born[-1].status) == {"active", "archived"}
     best = born[-1].scores[:, 0].max()
     assert born[-1].scores[list(born[-1].status).index("active"), 0] == best
