@@ -1,6 +1,6 @@
 """Does one command on a table do as well as tuned plain methods? Five tables, ten splits each, the program as it is called.
 
-    OMP_NUM_THREADS=1 python -m experiments.tables.study     all of it
+    OMP_NUM_THREADS=1 python -m experiments.tables.study     all of it (about three hours)
     python -m experiments.tables.study --tables wine --splits 2 --record wine.json
     python -m experiments.tables.study --merge wine.json other.json
     python -m experiments.tables.study --smoke               a minute: does it still run?
