@@ -138,7 +138,9 @@ class CampaignConfig(_Model):
     model: ModelConfig | None = None
     fitness: FitnessConfig | None = None
     graph: Mapping[str, Any]
-    widths: Mapping[str, tuple[int, ...]] = Field(default={}, description="first widths to draw from, by symbol")
+    widths: Mapping[str, tuple[int, ...] | Literal["auto"]] = Field(
+        default={}, description="first widths to draw from, by symbol"
+    )
     objectives: tuple[str, ...] = Field(default=("accuracy",), min_length=1)
     strategy: StrategyConfig = StrategyConfig()
     operators: Mapping[str, OperatorConfig] = {}

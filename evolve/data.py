@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
+from evolve import templates
 from evolve.config import BenchmarkConfig, CampaignConfig
 from evolve.data_config import DataConfig
+from evolve.templates.tabular import MANY_ROWS
 from fitness.arrays import ArraySettings, ArrayTarget, benchmark_of_arrays, joined, read_archive
 from fitness.benchmark import Benchmark
 from fitness.metrics import LOSS, Kind
@@ -69,10 +71,10 @@ def load_data(config: CampaignConfig) -> tuple[CampaignConfig, Benchmark]:
 
 
 def written_out(config: CampaignConfig, benchmark: Task) -> CampaignConfig:
-    """Returns the config with every ``auto`` written out: objectives, and what training takes of so many training rows.
+    """Returns the config with every ``auto`` written out: objectives, and what so many training rows bear.
 
-    Training: ``steps``, ``batch`` and ``weight_decay`` of operators and of ``tiers.distil``. Of episodes the return is what
-    the search follows, and there is nothing to train.
+    That is ``steps``, ``batch`` and ``weight_decay`` of operators and of ``tiers.distil``, a template's ``hidden``, and what
+    ``widths`` begin with. Of episodes the return is what the search follows, and there is nothing to train.
     """
     changed: dict[str, Any] = {}
     if not isinstance(benchmark, Benchmark):
@@ -87,21 +89,40 @@ def written_out(config: CampaignConfig, benchmark: Task) -> CampaignConfig:
         changed["operators"] = operators
     if config.tiers is not None and AUTO in config.tiers.distil.values():
         changed["tiers"] = config.tiers.model_copy(update={"distil": _filled(config.tiers.distil, found)})
+    if templates.is_template(config.graph) and AUTO in config.graph.values():
+        changed["graph"] = _filled(config.graph, {"hidden": found["hidden"]})
+    if AUTO in config.widths.values():
+        some = widths_for(len(benchmark.rows("train")))
+        changed["widths"] = {symbol: some if asked == AUTO else asked for symbol, asked in config.widths.items()}
     return config.model_copy(update=changed) if changed else config
 
 
 def training_for(num_rows: int) -> dict[str, int | float]:
-    """Returns what a training of a table with so many training rows takes, where nobody says otherwise.
+    """Returns what a training of a table with so many training rows takes, where nobody says otherwise, and how wide a
+    network they bear.
 
     A burst sees every row about twice, and few rows often; the fewer they are, the more weights are held back. The numbers
-    were found on the tables of experiments/tables, on split seeds from 0 on.
+    were found on the tables of experiments/tables, on split seeds 0 and from 101 on.
 
-    >>> training_for(107), training_for(30_000)
-    ({'batch': 128, 'steps': 60, 'weight_decay': 3.0}, {'batch': 256, 'steps': 234, 'weight_decay': 0.033})
+    >>> training_for(107)
+    {'hidden': 64, 'batch': 128, 'steps': 60, 'weight_decay': 3.0}
+    >>> training_for(30_000)
+    {'hidden': 128, 'batch': 256, 'steps': 234, 'weight_decay': 0.033}
     """
-    batch = 128 if num_rows < 10_000 else 256
+    hidden, batch = (64, 128) if num_rows < MANY_ROWS else (128, 256)
     steps = min(400, max(60, 2 * num_rows // batch))
-    return {"batch": batch, "steps": steps, "weight_decay": min(3.0, max(0.03, round(1000 / num_rows, 3)))}
+    return {
+        "hidden": hidden,
+        "batch": batch,
+        "steps": steps,
+        "weight_decay": min(3.0, max(0.03, round(1000 / num_rows, 3))),
+    }
+
+
+def widths_for(num_rows: int) -> tuple[int, ...]:
+    """Returns what the widths of first individuals are drawn from: few rows are told better by few units, many by all."""
+    hidden = int(training_for(num_rows)["hidden"])
+    return (hidden,) if num_rows >= MANY_ROWS else (hidden // 4, hidden)
 
 
 def _filled(settings: Mapping[str, Any], found: Mapping[str, int | float]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Nouns: *summary* (what a campaign ended with, kept beside its config).
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -185,10 +186,18 @@ def _drive(plan: Plan, job: _Job, writer: LineageWriter, patience: Patience, beg
         evaluator.close()
 
 
+_launches = itertools.count()
+
+
 @contextmanager
 def _quiet_collector() -> Iterator[None]:
     """While it lasts the garbage collector passes over what was there before: the third of a million objects of the
-    libraries alone, which take it most of a second each time."""
+    libraries alone, which take it most of a second each time.
+
+    What an earlier campaign of this process left behind in cycles is collected first, or it would be passed over for ever.
+    """
+    if next(_launches):
+        gc.collect()
     gc.freeze()
     try:
         yield

@@ -237,14 +237,20 @@ def _check_portfolio(operator: Operator, name: str) -> None:
 
 
 def _first_widths(config: CampaignConfig, graph: OpGraph) -> dict[str, tuple[int, ...]]:
+    found: dict[str, tuple[int, ...]] = {}
     for symbol, choices in config.widths.items():
+        if isinstance(choices, str):
+            raise ConfigError(
+                f"widths.{symbol}: auto follows from rows to learn from, and there are none; write numbers"
+            )
         if symbol not in graph.symbols:
             raise ConfigError(
                 f"widths.{symbol}: the graph has no such symbol; it has {', '.join(graph.symbols) or 'none'}"
             )
         if not choices or min(choices) < 1 or max(choices) > graph.symbols[symbol]:
             raise ConfigError(f"widths.{symbol}: choose from 1 to {graph.symbols[symbol]}, got {list(choices)}")
-    return {symbol: tuple(choices) for symbol, choices in config.widths.items()}
+        found[symbol] = tuple(choices)
+    return found
 
 
 def _viability(config: CampaignConfig) -> tuple[int, float] | None:

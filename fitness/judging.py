@@ -128,25 +128,7 @@ class _Session:
     def _run_tile(self, rows: Sequence[int]) -> None:
         meanwhile, self._meanwhile = self._meanwhile, nothing
         answer = self._judge.run(self._tile(rows), meanwhile=meanwhile)
-        if not isinstance(answer, Failure):
-            self._score(rows, answer)
-        elif len(rows) == 1 and not answer.is_doubtful:
-            self.sheet.fail(rows[0], answer)
-        else:
-            self.sheet.note_failed_together(answer, len(rows))
-            for row in rows:
-                alone = self._run_alone(row)
-                if isinstance(alone, Failure):
-                    self.sheet.fail(row, alone)
-                else:
-                    self._score([row], alone)
-
-    def _run_alone(self, row: int) -> Outputs | Failure:
-        """Judges a row by itself, and once more where it is doubtful whether the failure is its own."""
-        answer = self._judge.run(self._tile([row]), fresh=True)
-        if isinstance(answer, Failure) and answer.is_doubtful:
-            return self._judge.run(self._tile([row]), fresh=True)
-        return answer
+        self.sheet.settle(rows, answer, lambda row: self._judge.run(self._tile([row]), fresh=True), self._score)
 
     def _tile(self, rows: Sequence[int]) -> Tile:
         graph = self._stack.graph

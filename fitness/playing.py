@@ -109,24 +109,7 @@ class _Session:
             self._play_some(rows[start : start + count])
 
     def _play_some(self, rows: Sequence[int]) -> None:
-        found = self._play(rows)
-        if not isinstance(found, Failure):
-            self._score(rows, found)
-        elif len(rows) == 1 and not found.is_doubtful:
-            self.sheet.fail(rows[0], found)
-        else:
-            self.sheet.note_failed_together(found, len(rows))
-            for row in rows:
-                alone = self._play_alone(row)
-                if isinstance(alone, Failure):
-                    self.sheet.fail(row, alone)
-                else:
-                    self._score([row], alone)
-
-    def _play_alone(self, row: int) -> Played | Failure:
-        """Lets a row play by itself, and once more where it is doubtful whether the failure is its own."""
-        found = self._play([row], fresh=True)
-        return self._play([row], fresh=True) if isinstance(found, Failure) and found.is_doubtful else found
+        self.sheet.settle(rows, self._play(rows), lambda row: self._play([row], fresh=True), self._score)
 
     def _play(self, rows: Sequence[int], *, fresh: bool = False) -> Played | Failure:
         """Plays a match, from the beginning again where a jail was lost, which is nobody's doing here."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ from population.errors import BenchmarkError
 from population.graph import OpGraph
 from population.operations import get as get_operation
 from population.stack import Stack
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -96,9 +98,34 @@ class Sheet:
         """Notes why a row has no scores."""
         self.judged.verdicts[row], self.judged.details[row] = failure.cause, failure.detail
 
-    def note_failed_together(self, failure: Failure, num_rows: int) -> None:
-        """Notes that rows failed together, which are judged one by one then."""
-        self.judged.incidents.append({"kind": "tile_failed", "cause": failure.cause, "candidates": num_rows})
+    def settle(
+        self,
+        rows: Sequence[int],
+        found: T | Failure,
+        alone: Callable[[int], T | Failure],
+        score: Callable[[Sequence[int], T], None],
+    ) -> None:
+        """Scores rows that were judged together. Where they failed, each is judged again by itself, so that none pays for
+        another; once more where it is doubtful whether the failure is its own.
+
+        Args:
+            found: what judging them gave. alone: judges one row in a jail that has run nothing.
+        """
+        if not isinstance(found, Failure):
+            score(rows, found)
+            return
+        if len(rows) == 1 and not found.is_doubtful:
+            self.fail(rows[0], found)
+            return
+        self.judged.incidents.append({"kind": "tile_failed", "cause": found.cause, "candidates": len(rows)})
+        for row in rows:
+            own = alone(row)
+            if isinstance(own, Failure) and own.is_doubtful:
+                own = alone(row)
+            if isinstance(own, Failure):
+                self.fail(row, own)
+            else:
+                score([row], own)
 
     def score(
         self,

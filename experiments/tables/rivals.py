@@ -26,6 +26,10 @@ MAX_CATEGORIES = 250
 FOLDS = 4
 #: Beyond it one fold says enough, and leaves time for more settings.
 MANY_ROWS = 10_000
+#: Of boosting: iterations of its first setting, which is the library's own, and at most; what a setting may take of what is
+#: left of the seconds, so that it can be fitted once more on all rows.
+FIRST_ITERATIONS, MOST_ITERATIONS = 100, 1000
+SHARE_OF_LEFT = 0.4
 Columns = tuple[list[int], list[int]]
 
 
@@ -56,7 +60,7 @@ def boosting_settings(columns: Columns, is_classes: bool, table: np.ndarray, see
     rng = np.random.default_rng(seed)
     marked = [c in columns[1] and len(np.unique(table[:, c])) <= MAX_CATEGORIES for c in range(table.shape[1])]
     kind = HistGradientBoostingClassifier if is_classes else HistGradientBoostingRegressor
-    fixed = {"categorical_features": marked, "random_state": seed, "early_stopping": True, "max_iter": 1000}
+    fixed = {"categorical_features": marked, "random_state": seed, "early_stopping": True, "max_iter": MOST_ITERATIONS}
     drawn = [
         {
             "learning_rate": float(10 ** rng.uniform(-2, -0.5)),
@@ -71,25 +75,32 @@ def boosting_settings(columns: Columns, is_classes: bool, table: np.ndarray, see
 
 
 def tuned(models: list[Any], x: np.ndarray, y: np.ndarray, metric: str, seconds: float, is_classes: bool) -> Any:
-    """Returns the model that cross-validation finds best within so many seconds (one at least), fitted on all rows."""
-    began, best, found = time.monotonic(), -np.inf, models[0]
+    """Returns the model that cross-validation finds best within so many seconds (one at least), fitted on all rows.
+
+    Boosting may take as many iterations as what is left of its seconds seems to bear, by what the first model took.
+    """
+    began, best, found, first = time.monotonic(), -np.inf, models[0], 0.0
     folds: Any = (StratifiedKFold if is_classes else KFold)(FOLDS, shuffle=True, random_state=0)
     if len(y) > MANY_ROWS:
         folds = ShuffleSplit(1, test_size=1 / FOLDS, random_state=0)
     for tried, model in enumerate(models):
         spent = time.monotonic() - began
-        if (
-            tried and spent * (tried + 1) / tried > seconds * 0.85
-        ):  # the next one, and the last fit, would not be done in time
+        left = seconds * 0.85 - spent
+        if tried and spent / tried > left:  # the next one, and the last fit, would not be done in time
             break
+        if tried and "max_iter" in model.get_params():
+            model.set_params(
+                max_iter=int(np.clip(FIRST_ITERATIONS * SHARE_OF_LEFT * left / first, 20, MOST_ITERATIONS))
+            )
         score = float(cross_val_score(model, x, y, cv=folds, scoring=metric).mean())
+        first = first or time.monotonic() - began
         if score > best:
             best, found = score, model
     return found.fit(x, y)
 
 
-def rivals(benchmark: Benchmark, metric: str, seconds: float, seed: int) -> dict[str, float]:
-    """Returns the held-out score of each rival, tuned for so many seconds each."""
+def rivals(benchmark: Benchmark, metric: str, seconds: float, seed: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Returns the held-out score of each rival, tuned for so many seconds each, and the seconds that each took."""
     x, y, x_out, y_out, columns = rows_of(benchmark)
     is_classes = benchmark.targets[0].kind == "classes"
     scorer = get_scorer(metric)
@@ -97,6 +108,9 @@ def rivals(benchmark: Benchmark, metric: str, seconds: float, seed: int) -> dict
         "linear": linear_settings(columns, is_classes),
         "boosting": boosting_settings(columns, is_classes, x, seed),
     }
-    return {
-        name: float(scorer(tuned(m, x, y, metric, seconds, is_classes), x_out, y_out)) for name, m in models.items()
-    }
+    scores, took = {}, {}
+    for name, settings in models.items():
+        began = time.monotonic()
+        scores[name] = float(scorer(tuned(settings, x, y, metric, seconds, is_classes), x_out, y_out))
+        took[name] = time.monotonic() - began
+    return scores, took

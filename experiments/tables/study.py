@@ -1,17 +1,21 @@
 """Does one command on a table do as well as tuned plain methods? Five tables, ten splits each, the program as it is called.
 
-    python -m experiments.tables.study                       all of it (about two hours on two cores)
-    python -m experiments.tables.study --tables wine --splits 2
+    OMP_NUM_THREADS=1 python -m experiments.tables.study     all of it (about three hours)
+    python -m experiments.tables.study --tables wine --splits 2 --record wine.json
+    python -m experiments.tables.study --merge wine.json other.json
     python -m experiments.tables.study --smoke               a minute: does it still run?
 
 Each split is one `evolve run configs/tabular.yaml data.path=... data.target=...` in a home of its own; the gate looks at the
-held-out rows once. Then each rival is tuned for as many seconds as that took, on all rows that are not held out. Results are
-added to ``results.json`` beside this file, table by table; README.md there says what they mean.
+held-out rows once. Then each rival is tuned for as many seconds as that took, on all rows that are not held out. After a
+table's first split the published block is given one held-out row as the file has it. Results are added to ``results.json``
+beside this file, or to another record, split by split; splits that stand there, run with the same settings, are not run
+again. README.md there says what they mean.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import subprocess
@@ -25,6 +29,7 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import yaml
 from scipy import stats
 
 from experiments.record import read_record, write_record
@@ -49,28 +54,50 @@ def one_split(table: str, path: Path, split_seed: int, smoke: bool) -> dict[str,
     ]
     overrides += ["objectives=[cross_entropy,roc_auc]"] if metric == "roc_auc" else []
     overrides += SMOKE if smoke else ()
-    with tempfile.TemporaryDirectory() as home:
-        command = [sys.executable, "-m", "evolve", "run", str(CONFIG), *overrides, "--address", "local", "--json"]
-        began = time.monotonic()
-        env = {**os.environ, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}  # a dead tracker: nothing is spent on it
-        done = subprocess.run(
-            [*command, "--home", f"{home}/h"], env=env, capture_output=True, text=True, check=False
-        )  # fmt: skip
-        seconds = time.monotonic() - began
-    if done.returncode not in (0, 1):
-        raise SystemExit(done.stderr[-2000:])
-    heldout = json.loads(done.stdout.splitlines()[-1])["heldout"]
     benchmark = Benchmark.from_table(path, target, split_seed=split_seed)
+    with tempfile.TemporaryDirectory() as folder:
+        home = f"{folder}/home"
+        began = time.monotonic()
+        done = _program("run", str(CONFIG), *overrides, "--address", "local", "--workers", "1", "--home", home)
+        seconds = time.monotonic() - began
+        raw = _one_raw_row(path, target, int(benchmark.rows("heldout")[0]), home) if split_seed == 1 else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a linear model that wants more steps says so often
-        others = rivals(benchmark, metric, seconds, split_seed)
-    return {
+        others, took = rivals(benchmark, metric, seconds, split_seed)
+    found = {
         "split_seed": split_seed,
-        "evolved": {tier: scores[metric] for tier, scores in heldout.items()},
+        "evolved": {tier: scores[metric] for tier, scores in done["heldout"].items()},
         "rivals": others,
         "seconds": seconds,
+        "seconds_of_rivals": took,
+        "load": os.getloadavg()[0],
         "num_heldout": len(benchmark.rows("heldout")),
     }
+    return found if raw is None else {**found, "raw_row": raw}
+
+
+def _program(*arguments: str) -> dict[str, Any]:
+    """Returns what the program prints as JSON."""
+    env = {**os.environ, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}  # a dead tracker: nothing is spent on it
+    command = [sys.executable, "-m", "evolve", *arguments, "--json"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1):
+        raise SystemExit(done.stderr[-2000:])
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def _one_raw_row(path: Path, target: str, row: int, home: str) -> dict[str, Any]:
+    """Returns what the published block answers to one row of the file, its cells as they stand there, and what is true."""
+    with path.open(newline="") as file:
+        lines = list(csv.reader(file))
+    cells = dict(zip(lines[0], lines[row + 1], strict=True))
+    truth = cells.pop(target)
+    given = Path(home).parent / "row.csv"
+    with given.open("w", newline="") as file:
+        csv.writer(file).writerows([cells.keys(), cells.values()])
+    answers = _program("infer", "best", "--input", str(given), "--home", home)["answers"][target]
+    return {"row": cells, "answers": {name: values[0] for name, values in answers.items()}, "truth": truth}
 
 
 def compared(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -114,32 +141,54 @@ def plot(found: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
+def merge(paths: list[Path]) -> None:
+    """Writes the tables of several records, which must agree in their settings, into ``results.json``, and draws the plot."""
+    records = [read_record(path) for path in paths]
+    if any(record["settings"] != records[0]["settings"] for record in records):
+        raise SystemExit("the records were run with different settings")
+    found = {table: entry for record in records for table, entry in record["results"].items()}
+    found = {table: found[table] for table in TABLES if table in found}
+    write_record(HERE / "results.json", records[0]["settings"], found)
+    plot(found, HERE / "plot.png")
+
+
 def main() -> None:
-    """Runs the tables that were asked for and writes what was found down after each split."""
+    """Runs the splits that were asked for and do not stand in the record, and writes each down when it is done."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--tables", default=",".join(TABLES))
     parser.add_argument("--splits", type=int, default=10)
+    parser.add_argument("--record", type=Path, default=HERE / "results.json")
+    parser.add_argument("--merge", type=Path, nargs="+", metavar="RECORD")
     parser.add_argument("--smoke", action="store_true")
     asked = parser.parse_args()
     mpl.use("agg")
-    names = ["wine"] if asked.smoke else asked.tables.split(",")
-    record, found = HERE / "results.json", {}
-    if record.exists() and not asked.smoke:
-        found = read_record(record)["results"]
+    if asked.merge:
+        merge(asked.merge)
+        return
+    settings = {
+        "config": yaml.safe_load(CONFIG.read_text()),
+        "threads": os.environ.get("OMP_NUM_THREADS"),
+        "workers": 1,
+    }
+    found: dict[str, Any] = {}
+    if asked.record.exists() and not asked.smoke:
+        kept = read_record(asked.record)
+        found = kept["results"] if kept["settings"] == settings else {}
     with tempfile.TemporaryDirectory() as folder:
-        for table in names:
-            path, rows = write(table, Path(folder)), []
+        for table in ["wine"] if asked.smoke else asked.tables.split(","):
+            path, rows = write(table, Path(folder)), found.get(table, {"rows": []})["rows"]
+            there = {row["split_seed"] for row in rows}
             for split_seed in range(1, (1 if asked.smoke else asked.splits) + 1):
+                if split_seed in there:
+                    continue
                 rows.append(one_split(table, path, split_seed, asked.smoke))
                 print(table, rows[-1], flush=True)
                 found[table] = {"metric": TABLES[table][2], "rows": rows, "compared": compared(rows)}
                 if not asked.smoke:
-                    write_record(
-                        record, {"config": CONFIG.read_text(), "threads": os.environ.get("OMP_NUM_THREADS")}, found
-                    )
-            print(table, found[table]["compared"])
+                    write_record(asked.record, settings, found)
+            print(table, found[table]["compared"], flush=True)
     if not asked.smoke:
-        plot(found, HERE / "plot.png")
+        plot(found, asked.record.with_name("plot.png"))
 
 
 if __name__ == "__main__":

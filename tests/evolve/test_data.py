@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ def test_what_is_auto_is_written_out_and_the_written_config_is_the_same_campaign
     plan = make_plan(config(written(tmp_path, towns())))
     found = plan.config
     assert found.objectives == ("cross_entropy",)
+    assert (plan.graph.symbols["hidden"], found.widths["hidden"]) == (64, (16, 64))
     assert found.operators["burst"].settings["steps"] == 60
     assert found.tiers is not None
     assert found.tiers.distil["weight_decay"] == 3.0
@@ -110,6 +112,66 @@ def test_gaps_are_refused_where_the_graph_does_not_take_them(tmp_path: Path) -> 
 def test_the_tabular_template_asks_for_a_table() -> None:
     with pytest.raises(ConfigError, match=r"name one with data\.path"):
         make_plan(load_config(whole.DIGITS, ["graph={template: tabular}", "widths={}", "gates=[]"]))
+
+
+def steps_of(columns: dict[str, list[Any]], **settings: Any) -> Mapping[str, Any] | None:
+    """What shows steps of the numbers, if a table gets it, and the training rows that it was fitted on."""
+    values = {"benchmark": {"dataset": "none"}, "graph": {"template": "tabular", **settings}, "objectives": ["auto"],
+              "operators": {"burst": {}}, "stop": {"generations": 1}}  # fmt: skip
+    made = Benchmark.from_table(columns, "y")
+    plan = make_plan(check_config(values), made)
+    rows = made.inputs["numbers"][made.rows("train")]
+    found = [node for node in plan.graph.filters["numbers"] if node.name == "pieces"]
+    return {"rows": rows, **found[0].attributes} if found else None
+
+
+def test_numbers_are_shown_as_steps_at_quantiles_of_training_rows() -> None:
+    found = steps_of({"x": np.random.default_rng(1).lognormal(size=2000).tolist(), "y": [0, 1] * 1000})
+    assert found is not None
+    wanted = np.quantile(found["rows"][:, 0].astype(np.float64), np.arange(1, 13) / 13)
+    np.testing.assert_allclose(found["mean"], wanted, rtol=1e-6)
+    assert (np.diff(found["deviation"])[2:] > 0).all(), "the tail of a skewed number is cut more coarsely"
+
+
+def test_a_number_of_few_values_has_steps_of_some_width() -> None:
+    rng = np.random.default_rng(1)
+    columns = {"x": rng.integers(0, 2, 2000).tolist(), "z": (rng.random(2000) < 0.01).astype(int).tolist(),
+               "w": rng.normal(size=2000).tolist(), "y": rng.normal(size=2000).tolist()}  # fmt: skip
+    found = steps_of(columns)
+    assert found is not None
+    assert min(found["deviation"]) >= 1e-3
+    assert np.isfinite([*found["mean"], *found["deviation"]]).all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "settings", "steps"),
+    [(800, 2, {}, 0), (2000, 2, {}, 12), (2000, 20, {}, 6), (2000, 60, {}, 0), (2000, 2, {"pieces": 0}, 0),
+     (800, 2, {"pieces": 1}, 1)],
+)  # fmt: skip
+def test_there_are_as_many_steps_as_rows_and_columns_bear(
+    rows: int, columns: int, settings: dict[str, int], steps: int
+) -> None:
+    rng = np.random.default_rng(2)
+    table = {f"x{k}": rng.normal(size=rows).tolist() for k in range(columns)}
+    found = steps_of({**table, "y": rng.choice(["a", "b"], rows).tolist()}, **settings)
+    assert (len(found["mean"]) if found is not None else 0) == steps * columns
+
+
+@pytest.mark.parametrize(("rows", "widths", "has_block"), [(15_000, (16, 64), False), (18_000, (128,), True)])
+def test_from_ten_thousand_training_rows_on_a_network_is_wide_and_has_a_block(
+    tmp_path: Path, rows: int, widths: tuple[int, ...], has_block: bool
+) -> None:
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=rows)
+    plan = make_plan(config(written(tmp_path, {"x": x.tolist(), "y": np.where(x > 0, "up", "down").tolist()})))
+    assert plan.config.widths["hidden"] == widths
+    assert plan.graph.symbols["hidden"] == max(widths)
+    assert any(node.name == "block1" for node in plan.graph.nodes) == has_block
+
+
+def test_widths_left_to_the_data_need_rows_to_learn_from() -> None:
+    with pytest.raises(ConfigError, match=r"widths\.hidden: auto follows from rows to learn from"):
+        make_plan(load_config(whole.ROOT / "configs" / "cartpole.yaml", ["widths={hidden: auto}"]))
 
 
 @pytest.mark.parametrize("blocks", [0, 2])

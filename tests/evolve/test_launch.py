@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import weakref
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -67,6 +68,20 @@ def test_no_point_of_the_front_is_a_repeat() -> None:
     assert state.front
     assert not repeats & {point.event for point in state.front}
     assert all(point.flops > 0 for point in state.front)
+
+
+def test_what_a_campaign_leaves_in_cycles_is_collected_when_the_next_begins() -> None:
+    """A process that ran campaign after campaign grew: their cycles were set aside with the libraries, for ever."""
+
+    class Knot:
+        itself: Knot | None = None
+
+    with launching._quiet_collector():
+        knot = Knot()
+    knot.itself, left = knot, weakref.ref(knot)
+    del knot
+    with launching._quiet_collector():
+        assert left() is None
 
 
 def test_the_config_in_the_campaigns_folder_has_the_same_key(done: tuple[Path, dict[str, Any]]) -> None:
