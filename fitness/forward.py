@@ -132,15 +132,23 @@ class Samples:
 def forward(tile: Tile, samples: Samples) -> Outputs:
     """Returns the outputs of a tile, one array ``[rows, K, R]`` a tier.
 
-    Everything is computed at the plan's size: missing candidates are copies of a first row, missing samples are zeros.
-
     Raises:
         WrongOutput: an operation broke its promise. Whatever else an operation raises passes through.
     """
+    found = [outputs for _, outputs in forward_pieces(tile, samples)]
+    return found[0] if len(found) == 1 else tuple(np.concatenate(arrays) for arrays in zip(*found, strict=True))
+
+
+def forward_pieces(tile: Tile, samples: Samples) -> Iterator[tuple[int, Outputs]]:
+    """Yields the outputs of a tile of the plan after the other, each with the first of its rows.
+
+    Everything is computed at the plan's size: missing candidates are copies of a first row, missing samples are zeros.
+    """
     size, count = tile.plan.candidates, tile.rows.num_rows
-    with torch.no_grad():
-        pieces = [_forward(tile, range(start, min(start + size, count)), samples) for start in range(0, count, size)]
-    return pieces[0] if len(pieces) == 1 else tuple(np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
+    for start in range(0, count, size):
+        with torch.no_grad():
+            outputs = _forward(tile, range(start, min(start + size, count)), samples)
+        yield start, outputs
 
 
 def _forward(tile: Tile, rows: range, samples: Samples) -> Outputs:

@@ -5,6 +5,7 @@ It never sees a label.
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import socket
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 
 from fitness import wire
-from fitness.forward import Samples, Tile, forward
+from fitness.forward import Samples, Tile, forward_pieces
 from fitness.jail.memory import map_shared
 from fitness.jail.warm import warm
 from fitness.policies import Policies
@@ -54,12 +55,14 @@ def prepare(start: wire.Message) -> Role:
 
 
 def _run(message: wire.Message, samples: Mapping[int, Samples], given: mmap.mmap, taken: mmap.mmap) -> wire.Message:
-    outputs = forward(Tile.from_memory(message.fields, given), samples[message.fields["inputs"]])
-    position = 0
-    for array in outputs:
-        into = np.frombuffer(taken, dtype="<f4", count=array.size, offset=position)
-        into[:] = array.reshape(-1)
-        position += array.nbytes
+    tile, inputs = Tile.from_memory(message.fields, given), samples[message.fields["inputs"]]
+    into, position = [], 0
+    for shape in tile.output_shapes(inputs.num_rows):
+        into.append(np.frombuffer(taken, dtype="<f4", count=math.prod(shape), offset=position).reshape(shape))
+        position += into[-1].nbytes
+    for first, outputs in forward_pieces(tile, inputs):  # piece by piece, so that none is held twice
+        for array, piece in zip(into, outputs, strict=True):
+            array[first : first + len(piece)] = piece
     return wire.Message("outputs", {"bytes": position})
 
 
