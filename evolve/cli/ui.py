@@ -45,6 +45,7 @@ def ui(
     catch_up(opened)
     chosen = _free_port(port)
     address = f"http://{HOST}:{chosen}"
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
     output.note("starting MLflow (Ctrl-C ends it)")
     with tempfile.TemporaryFile() as said:  # not a pipe: nobody would empty it
         server = subprocess.Popen(
