@@ -19,10 +19,9 @@ from typing import Any
 
 from population.clock import Clock
 
-FLUSH_S = 1.0
-#: Notes that can wait do so until saying some costs this share of a core at most, but never longer than that.
+#: Notes that can wait do so for so long that saying them takes this share of a core at most, within these bounds in seconds.
 SHARE = 0.02
-LONGEST_S = 10.0
+FLUSH_S, LONGEST_S = 1.0, 10.0
 RETRY_S = 5.0
 TRIES = 3
 

@@ -108,7 +108,7 @@ class State:
 
 @dataclass(frozen=True)
 class Turn:
-    """What one event leads to: write the commits, then do the work."""
+    """What one event leads to: work to do, and commits to write before anything of it counts."""
 
     state: State
     work: tuple[Work, ...] = ()

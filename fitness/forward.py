@@ -140,7 +140,7 @@ def forward(tile: Tile, samples: Samples) -> Outputs:
 
 
 def forward_pieces(tile: Tile, samples: Samples) -> Iterator[tuple[int, Outputs]]:
-    """Yields the outputs of a tile of the plan after the other, each with the first of its rows.
+    """Yields the outputs of one tile of the plan after the other, each with the place of its first row.
 
     Everything is computed at the plan's size: missing candidates are copies of a first row, missing samples are zeros.
     """
