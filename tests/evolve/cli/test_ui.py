@@ -14,6 +14,8 @@ from tests.evolve.cli.conftest import Done, Program, command, environment
 
 
 def test_the_ui_answers_on_loopback_and_ctrl_c_ends_it_with_0(finished: Done) -> None:
+    """Also where a shell started it in the background, which has SIGINT ignored: it went on then, for ever."""
+    heeded = signal.signal(signal.SIGINT, signal.SIG_IGN)
     process = subprocess.Popen(
         command("ui", "--home", finished.home),
         env=environment(),
@@ -21,6 +23,7 @@ def test_the_ui_answers_on_loopback_and_ctrl_c_ends_it_with_0(finished: Done) ->
         stderr=subprocess.PIPE,
         text=True,
     )
+    signal.signal(signal.SIGINT, heeded)
     try:
         assert process.stdout is not None
         address = process.stdout.readline().strip()
