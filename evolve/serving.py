@@ -238,7 +238,10 @@ def _tensor(channel: Channel, data: Any, may_miss: bool = False) -> torch.Tensor
     wanted_type = np.dtype(channel.dtype)
     with np.errstate(over="ignore"):
         converted = array.astype(wanted_type)
-    bad = ~np.isfinite(converted) & ~(np.isnan(array) if may_miss and array.dtype.kind == "f" else False)
+    good = np.isfinite(converted)
+    if may_miss and array.dtype.kind == "f":
+        good |= np.isnan(array)
+    bad = ~good
     if wanted_type.kind == "f" and bad.any():
         row = int(np.flatnonzero(bad.reshape(len(converted), -1).any(axis=1))[0])
         raise InputError(
