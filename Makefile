@@ -17,47 +17,48 @@ TORCH_ARGS ?=
 SCALE ?= 1
 JOBS ?= 2
 UV ?= uv
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := evolve fitness population tests experiments
 
 help:
 	@sed -n '/^$$/q; s/^# //p' Makefile
 
-run: .venv/ready
+run: $(VENV)/ready
 	$(BIN)/evolve run configs/digits.yaml
 
-test: .venv/ready
+test: $(VENV)/ready
 	$(BIN)/python -m pytest -m "not slow" --numprocesses $(JOBS) --dist loadfile
 
-test-all: .venv/ready
+test-all: $(VENV)/ready
 	@status=0; \
 	$(BIN)/python -m pytest -m "not alone" --numprocesses $(JOBS) --dist loadfile --scale $(SCALE) || status=1; \
 	$(BIN)/python -m pytest -m alone --scale $(SCALE) || status=1; \
 	exit $$status
 
-check: .venv/ready
+check: $(VENV)/ready
 	$(BIN)/python -m pytest -m "not slow" --runtime-types
 
-lint: .venv/ready
+lint: $(VENV)/ready
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-format: .venv/ready
+format: $(VENV)/ready
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-coverage: .venv/ready
+coverage: $(VENV)/ready
 	$(BIN)/coverage run -m pytest -m "not slow"
 	$(BIN)/coverage combine
 	$(BIN)/coverage report
 
-bench: .venv/ready
+bench: $(VENV)/ready
 	@for study in experiments/*/smoke.sh; do \
 	  [ -e "$$study" ] || { echo "no experiments/*/smoke.sh yet"; break; }; \
-	  echo "== $$study"; PATH="$(CURDIR)/$(BIN):$$PATH" sh "$$study" || exit 1; \
+	  echo "== $$study"; PATH="$(abspath $(BIN)):$$PATH" sh "$$study" || exit 1; \
 	done
 
 lock:
@@ -72,7 +73,7 @@ clean:
 
 # ---- the environment, made once: torch from its own file, the lock without resolving, then the project ------------------
 
-.venv/python:
+$(VENV)/python:
 	@python=; \
 	for candidate in $(if $(PYTHON),$(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \
 	  if command -v "$$candidate" >/dev/null 2>&1 && \
@@ -83,21 +84,21 @@ clean:
 	[ -n "$$python" ] || { \
 	  echo "Python 3.11 or newer is needed; found: $$($(or $(PYTHON),python3) --version 2>&1)."; \
 	  echo "Install one, or name it: make run PYTHON=/path/to/python3.11"; exit 2; }; \
-	echo "making .venv with $$("$$python" --version)"; \
-	"$$python" -m venv --clear .venv || { \
+	echo "making $(VENV) with $$("$$python" --version)"; \
+	"$$python" -m venv --clear $(VENV) || { \
 	  echo "python -m venv failed; Debian and Ubuntu keep it in a package of its own: apt install python3-venv"; exit 2; }
 	@touch $@
 
-.venv/torch: .venv/python requirements/torch.txt
+$(VENV)/torch: $(VENV)/python requirements/torch.txt
 	@echo "installing torch"
 	@$(PIP) install --quiet $(TORCH_ARGS) --requirement requirements/torch.txt
 	@touch $@
 
-.venv/locked: .venv/torch requirements/lock.txt
+$(VENV)/locked: $(VENV)/torch requirements/lock.txt
 	@echo "installing the pinned packages (about two minutes, once)"
 	@$(PIP) install --quiet --require-hashes --no-deps --requirement requirements/lock.txt
 	@touch $@
 
-.venv/ready: .venv/locked pyproject.toml
+$(VENV)/ready: $(VENV)/locked pyproject.toml
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
