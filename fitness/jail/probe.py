@@ -22,7 +22,8 @@ LIMITS = "memory"
 
 #: layer -> what to do where it is missing.
 REMEDIES: Mapping[str, str] = {
-    "namespaces": "allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, or the container's "
+    "namespaces": "allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, "
+    "user.max_user_namespaces=15000 or kernel.apparmor_restrict_unprivileged_userns=0, or the container's "
     "seccomp profile), or run as root",
     "empty root": "needs a mount namespace",
     "Landlock": "use a kernel from 5.13 on with Landlock among its security modules (lsm=landlock,...)",
