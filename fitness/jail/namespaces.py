@@ -159,7 +159,10 @@ def unshare() -> tuple[str, ...]:
     for name in names:
         flags |= FLAGS[name]
     call("unshare", flags)
-    _map_user(uid, gid)
+    try:
+        _map_user(uid, gid)
+    except OSError as error:  # the namespaces are there and nobody's: nothing can be mounted in them
+        raise OSError(error.errno, f"{error.filename}: {error.strerror}") from error
     return names
 
 
