@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import resource
@@ -21,6 +22,7 @@ from fitness.jail.zygote import Child, Zygote
 from fitness.limits import Limits
 from fitness.wire import Message, receive
 from population.errors import JailUnavailable
+from tests.attacks.worlds import can_have_namespaces
 from tests.orphans import no_orphans
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -87,7 +89,9 @@ def test_where_maps_cannot_be_written_it_is_forked_plainly_and_told() -> None:
     child, parent = forked(os.geteuid() or 1234, "namespaces.prctl(4, 0)")
     assert child["namespaces"] == parent["namespaces"] == []
     assert child["missing"]["namespaces"].startswith("with user: ")
-    assert "setgroups: Permission denied" in child["missing"]["namespaces"] or not can_have_namespaces()
+    assert "setgroups: Permission denied" in child["missing"]["namespaces"] or not can_have_namespaces(
+        "an ordinary user"
+    )
 
 
 @pytest.mark.parametrize("fault", ["None", "lambda *ids: os._exit(3)", "lambda *ids: sys.exit(3)"])
@@ -96,7 +100,31 @@ def test_whatever_else_fails_in_a_new_child_ends_it_alone(fault: str) -> None:
     as_user = "namespaces._AS_ROOT = namespaces._AS_USER"
     child, parent = forked(os.geteuid(), f"{as_user}\nnamespaces._map_user = {fault}")
     assert child["namespaces"] == parent["namespaces"] == []
-    assert "the child died before it wrote its maps" in child["missing"]["namespaces"] or not can_have_namespaces()
+    assert "the child died before it wrote its maps" in child["missing"]["namespaces"] or not can_have_namespaces(
+        "an ordinary user"
+    )
+
+
+def test_a_running_process_that_may_not_write_its_maps_is_told_what_is_missing() -> None:
+    """A query goes behind its walls without a fork; what it reads stays readable to it."""
+    uid = os.geteuid() or 1234
+    source = (
+        "import codecs, os, sys\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "from fitness.jail import Walls, enter, namespaces\n"
+        "codecs.lookup('ascii')\n"
+        "if os.geteuid() == 0: os.setresuid(*[int(sys.argv[2])] * 3)\n"
+        "namespaces.prctl(4, 0)\n"
+        "entered = enter(Walls(256 << 20, keep_fds=(1, 2)))\n"
+        "os.write(1, repr([sorted(entered.layers), entered.missing['namespaces']]).encode())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", source, str(ROOT), str(uid)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    layers, reason = ast.literal_eval(done.stdout)
+    assert {"own user", "limits", "system calls"} <= set(layers)
+    assert "setgroups: Permission denied" in reason or not can_have_namespaces("an ordinary user")
 
 
 @pytest.fixture
@@ -143,8 +171,3 @@ def fork_with(zygote: Zygote, given: Region, taken: Region, given_bytes: int) ->
         fields = {"given_bytes": given_bytes, "taken_bytes": taken.size}
         answer = zygote.call(Message("fork", fields), (theirs.fileno(), given.descriptor, taken.descriptor))
     return Child(int(answer.fields["pid"]), 0, 0, ours, given, taken)
-
-
-def can_have_namespaces() -> bool:
-    """Asks the machine itself, with another program."""
-    return subprocess.run(["unshare", "--user", "true"], capture_output=True, check=False).returncode == 0
