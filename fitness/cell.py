@@ -16,7 +16,7 @@ from typing import Any
 
 from fitness import verdict, wire
 from fitness.jail.memory import Region, size_of
-from fitness.jail.zygote import CONTROL_TIMEOUT_S, Child, End, Zygote, ZygoteGone
+from fitness.jail.zygote import CONTROL_TIMEOUT_S, Child, End, Zygote, ZygoteGone, unavailable
 from fitness.limits import Failure, Limits
 from population.errors import FormatError
 
@@ -108,7 +108,7 @@ class Cell:
                 self.child = zygote.fork(given, taken)
                 stack.pop_all()
             self.answered = 0
-            _await_walls(self.child)
+            self._await_walls(self.child)
         return self.child
 
     def ask(
@@ -193,6 +193,15 @@ class Cell:
                 zygote.close()
         self.running = self._begun = None
 
+    def _await_walls(self, child: Child) -> None:
+        try:
+            said = wire.receive(child.connection, time.monotonic() + CONTROL_TIMEOUT_S, max_blob_bytes=0)
+        except (wire.Closed, wire.DeadlinePassed, FormatError) as error:
+            raise ZygoteGone(f"a jailed process died before its first answer: {error}") from error
+        if said.kind != "ready":
+            self.end_child()
+            raise unavailable(verdict.one_line(str(said.fields.get("detail", "no reason given"))))
+
     def _while_it_works(self, meanwhile: Meanwhile) -> None:
         with contextlib.ExitStack() as stack:
             stack.callback(self.end_child)  # after an error its answer would be taken for that to the next question
@@ -230,10 +239,3 @@ class Cell:
         )
         was_shot = not timed_out and end.status & 0x7F == signal.SIGKILL and end.used_bytes < budget_bytes // 2
         return Failure(cause, detail, is_doubtful=was_shot)
-
-
-def _await_walls(child: Child) -> None:
-    try:
-        wire.receive(child.connection, time.monotonic() + CONTROL_TIMEOUT_S, max_blob_bytes=0)
-    except (wire.Closed, wire.DeadlinePassed, FormatError) as error:
-        raise ZygoteGone(f"a jailed process died before its first answer: {error}") from error

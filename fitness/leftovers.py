@@ -2,7 +2,7 @@
 
 Ray's own agents, for one, go on for more than a minute when the process that started Ray is killed.
 
-Nouns: *leftovers* are marked processes and one folder; see ``fitness.leftovers_process``.
+Nouns: *leftovers* are marked processes and one private folder; see ``fitness.leftovers_process``.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ class Leftovers:
     """Processes started within ``marked`` and all below them end within a second of this process, and the folder goes.
 
     Args:
-        parent: where the folder is made.
+        parent: where the folder is made, for this user alone; who opens up what it is given, as Ray does, is given ``inner``.
     """
 
     def __init__(self, parent: Path) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="tbe-", dir=parent))  # sockets lie below: their paths must be short
+        self.inner = self.folder / "r"
         theirs, self._ours = os.pipe()
         program = str(Path(leftovers_process.__file__).resolve())
         try:

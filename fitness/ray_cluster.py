@@ -32,6 +32,8 @@ LOCAL_VARIABLES = {
 }
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _SOCKETS = Path("/proc/net/unix")
+#: The name of a socket has at most 107 bytes; what stands below the folder that this process makes for Ray takes so many.
+MAX_FOLDER_BYTES = 107 - len("/tbe-12345678/r/session_2026-01-01_00-00-00_123456_1234567/sockets/plasma_store")
 OPEN_PORTS = (
     "this Ray cluster asks for no token, so whoever reaches its ports runs programs on it; "
     "keep it on a private network, or start it with RAY_AUTH_MODE=token"
@@ -132,10 +134,10 @@ class RayCluster:
         if self._address:
             _join(self._address)
             return True
-        self._leftovers = Leftovers(Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()))
+        self._leftovers = Leftovers(short_folder())
         try:
             with self._leftovers.marked():
-                _start_here(num_cpus, object_store_bytes, self._leftovers.folder)
+                _start_here(num_cpus, object_store_bytes, self._leftovers.inner)
         except BaseException:
             self._leftovers.close()
             raise
@@ -168,6 +170,21 @@ def _own_socket() -> str:
     from ray._private.worker import global_worker
 
     return str(global_worker.node.raylet_socket_name)
+
+
+def short_folder() -> Path:
+    """Returns where Ray's folder is made: the first of RAY_TMPDIR, the temporary folder and /tmp that sockets can lie below.
+
+    Raises:
+        EvaluatorFailed: RAY_TMPDIR is too long.
+    """
+    named = os.environ.get("RAY_TMPDIR", "")
+    if len(os.fsencode(named)) > MAX_FOLDER_BYTES:
+        raise EvaluatorFailed(
+            f"RAY_TMPDIR={named} is too long for Ray's sockets: name a folder of at most {MAX_FOLDER_BYTES} bytes"
+        )
+    usual = tempfile.gettempdir()
+    return Path(named or (usual if len(os.fsencode(usual)) <= MAX_FOLDER_BYTES else "/tmp"))  # noqa: S108 - it is private
 
 
 def _join(address: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import gc
 import importlib
 import mmap
@@ -19,13 +20,13 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from fitness import verdict, wire
 from fitness.jail.memory import map_shared
-from fitness.jail.namespaces import fork_inside
+from fitness.jail.namespaces import Birth, fork_inside
 from fitness.jail.trial import try_walls
 from fitness.jail.walls import Walls, enter
 
@@ -104,7 +105,6 @@ class _Zygote:
 
     def serve(self) -> None:
         """Answers until the parent is gone."""
-        ours = {"fork": self._fork, "reap": self._reap, "probe": self._probe}
         while True:
             try:
                 message = wire.receive(self._control)
@@ -112,33 +112,50 @@ class _Zygote:
                 if self._child:
                     self._kill_group()
                 return
+            wire.send(self._control, self._answer(message))
+
+    def _answer(self, message: wire.Message) -> wire.Message:
+        """Answers one message; what the machine does not give is told, and the next message is answered."""
+        ours = {"fork": self._fork, "reap": self._reap, "probe": self._probe}
+        try:
             if message.kind in ours:
-                answer = ours[message.kind](message)
-            else:
-                answer = self._role.controls[message.kind](message, self._control)
-            wire.send(self._control, answer)
+                return ours[message.kind](message)
+            return self._role.controls[message.kind](message, self._control)
+        except (OSError, MemoryError) as error:
+            return _unborn(error)
 
     def _fork(self, message: wire.Message) -> wire.Message:
-        connection, given, taken = descriptors(self._control, 3)
+        passed = descriptors(self._control, 3)
         zygote, base_bytes = os.getpid(), _resident_bytes()
-        birth = fork_inside(wanted="namespaces" not in self._walls.without)
-        if birth.pid == 0:
+        try:
+            birth = fork_inside(wanted="namespaces" not in self._walls.without)
+            if birth.pid == 0:
+                self._live(message, birth, zygote, passed)
+        finally:
+            for descriptor in passed:
+                os.close(descriptor)
+        self._child = birth.pid
+        return wire.Message("forked", {"base_bytes": base_bytes, "pid": birth.pid})
+
+    def _live(self, message: wire.Message, birth: Birth, zygote: int, passed: Sequence[int]) -> NoReturn:
+        """The life of a child, from its birth to its end. Whatever fails before its walls stand is told to its parent."""
+        try:
+            connection, given, taken = passed
+            channel = socket.socket(fileno=connection)  # asks the system what it is, which it may not later
             try:
                 regions = (
                     map_shared(given, message.fields["given_bytes"], is_writable=False),
                     map_shared(taken, message.fields["taken_bytes"], is_writable=True),
                 )
-                channel = socket.socket(fileno=connection)  # asks the system what it is, which it may not later
                 enter(Walls(**{**vars(self._walls), "keep_fds": (connection,)}), birth, zygote)
-                _serve_parent(channel, self._role, *regions)
-            except SystemExit as leaving:
-                os._exit(leaving.code & 0xFF if isinstance(leaving.code, int) else 1)
-            finally:
+            except Exception as error:  # noqa: BLE001 - nobody else hears of it: this process has no standard streams
+                wire.send(channel, _unborn(error))
                 os._exit(1)
-        self._child = birth.pid
-        for descriptor in (connection, given, taken):
-            os.close(descriptor)
-        return wire.Message("forked", {"base_bytes": base_bytes, "pid": birth.pid})
+            _serve_parent(channel, self._role, *regions)
+        except SystemExit as leaving:
+            os._exit(leaving.code & 0xFF if isinstance(leaving.code, int) else 1)
+        finally:
+            os._exit(1)
 
     def _reap(self, message: wire.Message) -> wire.Message:
         was_killed = not self._has_ended(message.fields["patience_s"])
@@ -168,8 +185,12 @@ class _Zygote:
 
 
 def descriptors(control: socket.socket, count: int) -> list[int]:
-    """Returns the descriptors that follow a control message."""
+    """Returns the descriptors that follow a control message. Raises: OSError where this process may not hold so many."""
     _, found, _, _ = socket.recv_fds(control, 1, count)
+    if len(found) < count:
+        for descriptor in found:
+            os.close(descriptor)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     return found
 
 
@@ -181,6 +202,11 @@ def _serve_parent(connection: socket.socket, role: Role, given: mmap.mmap, taken
             wire.send(connection, _answer(role, wire.receive(connection), given, taken))
     except wire.Closed:
         os._exit(0)
+
+
+def _unborn(error: Exception) -> wire.Message:
+    """Returns what a parent is told instead of a child."""
+    return wire.Message("unavailable", {"detail": verdict.one_line(f"{type(error).__name__}: {error}")})
 
 
 def _answer(role: Role, message: wire.Message, given: mmap.mmap, taken: mmap.mmap) -> wire.Message:

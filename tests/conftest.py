@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import tempfile
 
 # Tests talk to nobody. Set before any library reads them; a caller's own setting wins.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -112,13 +113,15 @@ def ray_session() -> Iterator[ModuleType]:
     """The module `ray`, connected to a real cluster of two CPUs on this machine, shared by all tests that ask."""
     import ray
 
-    ray.init(  # "local": never another test's cluster on this machine
-        "local",
-        num_cpus=2,
-        object_store_memory=256 * 2**20,
-        include_dashboard=False,
-        log_to_driver=False,
-        namespace="tests",
-    )
-    yield ray
-    ray.shutdown()
+    with tempfile.TemporaryDirectory(prefix="tbe-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        ray.init(  # "local": never another test's cluster on this machine
+            "local",
+            num_cpus=2,
+            object_store_memory=256 * 2**20,
+            include_dashboard=False,
+            log_to_driver=False,
+            namespace="tests",
+            _temp_dir=f"{folder}/r",  # /tmp/ray is another user's, where one ran before
+        )
+        yield ray
+        ray.shutdown()

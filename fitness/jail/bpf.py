@@ -25,30 +25,39 @@ LOAD, JUMP_EQUAL, JUMP_AT_LEAST, AND, RETURN = 0x20, 0x15, 0x35, 0x54, 0x06
 CLONE_AS_A_THREAD = 0x003D_0F00
 _NUMBER_AT, _MACHINE_AT, _ARGUMENTS_AT = 0, 4, 16
 
+#: the clocks by number; a number below 0 is a clock of another process, or of a device.
+CLOCKS = ("clock_gettime", "clock_getres", "clock_nanosleep")
+#: waiting and waking, and the bits that may be added; what else a futex can do takes the number of any thread.
+FUTEX_WAITS, FUTEX_BITS = (0, 1, 3, 4, 5, 9, 10), 0x180
+
 #: what computing needs: memory, clocks, waiting, the connections that are open already; and what tells harmless things.
 ALLOWED = (
-    "read", "write", "futex", "mmap", "munmap", "madvise", "mprotect", "brk", "mremap", "poll", "ppoll", "recvfrom",
-    "clock_gettime", "clock_getres", "clock_nanosleep", "nanosleep", "gettimeofday", "time", "sched_yield", "getrusage",
-    "getpid", "gettid", "getppid", "getuid", "geteuid", "getgid", "getegid", "times", "getcpu", "sched_getaffinity",
+    "read", "write", "mmap", "munmap", "madvise", "mprotect", "brk", "mremap", "poll", "ppoll", "recvfrom", "nanosleep",
+    "gettimeofday", "time", "sched_yield", "getrusage", "getpid", "gettid", "getppid", "getuid", "geteuid", "getgid",
+    "getegid", "times", "getcpu",
     "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall", "exit", "exit_group", "getrandom", "close",
     "readv", "writev", "lseek", "fstat", "select", "pselect6", "membarrier", "mincore", "getrlimit", "sysinfo",
     "set_robust_list", "rseq", "uname",
 )  # fmt: skip
+#: what reading may ask of an open file: copies, flags, to lock it; neither who holds it nor whom to send signals about it.
+FILE_CONTROLS = (0, 1, 2, 3, 6, 7, 1030)
 #: what reading named folders needs besides; Landlock decides which files.
 READING = (
     "open", "openat", "openat2", "stat", "lstat", "newfstatat", "statx", "access", "faccessat", "faccessat2",
-    "readlink", "readlinkat", "getdents64", "pread64", "preadv", "fcntl", "getcwd",
+    "readlink", "readlinkat", "getdents64", "pread64", "preadv", "getcwd",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Check:
-    """What an argument must be: ``argument & mask == value`` in its low half, and a high half of 0 where ``whole``."""
+    """What an argument must be: ``argument & mask`` in its low half is ``value`` or another of these, and the high half 0 where
+    ``whole``."""
 
     argument: int
     value: int
     mask: int = 0xFFFF_FFFF
     whole: bool = False
+    others: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,9 +79,14 @@ def policy(pid: int, *, threads: bool = False, reading: bool = False) -> list[Ru
     """
     rules = [Rule(name) for name in (*ALLOWED, *(READING if reading else ()))]
     rules += [Rule(name, (Check(0, pid),)) for name in ("kill", "tgkill")]
+    rules += [Rule(name, (Check(0, 0, mask=0x8000_0000),)) for name in CLOCKS]
+    rules.append(Rule("futex", (Check(1, FUTEX_WAITS[0], 0xFFFF_FFFF & ~FUTEX_BITS, others=FUTEX_WAITS[1:]),)))
+    rules.append(Rule("sched_getaffinity", (Check(0, 0, others=(pid,)),)))
     rules.append(Rule("sendto", (Check(4, 0, whole=True),)))  # on the open connection, to no address
     rules.append(Rule("prlimit64", (Check(0, 0), Check(2, 0, whole=True))))  # asks, never sets
     rules.append(Rule("clone3", refusal=errno.ENOSYS, allowed=False))  # its flags lie in memory; libraries fall back
+    if reading:
+        rules.append(Rule("fcntl", (Check(1, FILE_CONTROLS[0], others=FILE_CONTROLS[1:]),)))
     if threads:
         rules.append(Rule("clone", (Check(0, CLONE_AS_A_THREAD, mask=0xFFFF_FFFF & ~0x0100_0000),)))
     return rules
@@ -108,19 +122,24 @@ def _block(rule: Rule) -> list[bytes]:
     refuse = _return(REFUSE | rule.refusal)
     if not rule.allowed:
         return [refuse]
-    steps: list[tuple[bytes, int | None]] = []  # an instruction, or a comparison with its value
+    steps: list[bytes | tuple[int, int]] = []  # an instruction; or a value, and over how many more values equality goes
     for check in rule.checks:
         place = _ARGUMENTS_AT + 8 * check.argument
-        steps.append((_load(place), None))
+        steps.append(_load(place))
         if check.mask != 0xFFFF_FFFF:
-            steps.append((struct.pack("HBBI", AND, 0, 0, check.mask), None))
-        steps.append((b"", check.value))
+            steps.append(struct.pack("HBBI", AND, 0, 0, check.mask))
+        values = (check.value, *check.others)
+        steps += [(value, len(values) - position) for position, value in enumerate(values, 1)]
         if check.whole:
-            steps += [(_load(place + 4), None), (b"", 0)]
+            steps += [_load(place + 4), (0, 0)]
     code = []
-    for position, (instruction, value) in enumerate(steps):
+    for position, step in enumerate(steps):
+        if isinstance(step, bytes):
+            code.append(step)
+            continue
+        value, to_the_last = step
         to_refusal = len(steps) - position  # over the rest and the allowing return
-        code.append(instruction if value is None else _jump(JUMP_EQUAL, value, 0, to_refusal))
+        code.append(_jump(JUMP_EQUAL, value, to_the_last, 0 if to_the_last else to_refusal))
     return [*code, _return(ALLOW), *([refuse] if rule.checks else [])]
 
 

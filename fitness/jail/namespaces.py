@@ -3,12 +3,14 @@
 A process forked straight into them is number 1 of its process namespace: it sees no other, and what it may have started
 ends with it. The kernel may forbid all of this; then the process is forked plainly, and what is missing is said.
 
-Nouns: a *birth* is a forked process with the namespaces it was born into.
+Nouns: a *birth* is a forked process with the namespaces it was born into; *maps* say which user of the machine a user of
+a user namespace is.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import sys
@@ -27,6 +29,7 @@ FLAGS = {
     "network": 0x4000_0000,
 }
 NOBODY = 65534
+_MAPPED = b"mapped"
 _AS_ROOT = ("pid", "network", "mount", "ipc", "uts", "cgroup")
 _AS_USER = ("user", *_AS_ROOT)
 _CHILD_SETTID, _CHILD_CLEARTID, _PR_GET_TID_ADDRESS = 0x0100_0000, 0x0020_0000, 40
@@ -53,17 +56,57 @@ def fork_inside(*, wanted: bool = True) -> Birth:
     sys.stderr.flush()
     if not wanted:
         return Birth(os.fork(), (), {"namespaces": "not wanted"})
+    uid, gid = os.geteuid(), os.getegid()  # before the clone: in a new user namespace everybody is 65534 until mapped
     reasons = []
-    for names in (_AS_ROOT, _AS_USER) if os.geteuid() == 0 else (_AS_USER,):
+    for names in (_AS_ROOT, _AS_USER) if uid == 0 else (_AS_USER,):
         try:
-            pid = _clone(names)
+            return Birth(_fork_mapped(names, uid, gid) if "user" in names else _clone(names), names)
         except OSError as error:
             reasons.append(f"with {names[0]}: {error.strerror}")
-            continue
-        if pid == 0 and "user" in names:
-            _map_user(os.geteuid(), os.getegid())
-        return Birth(pid, names)
     return Birth(os.fork(), (), {"namespaces": "; ".join(reasons)})
+
+
+def _fork_mapped(names: Sequence[str], uid: int, gid: int) -> int:
+    """Forks into new namespaces; returns once the child has written its maps.
+
+    Raises:
+        OSError: the kernel gives no namespaces, or lets nobody write their maps; the child is gone then.
+    """
+    reading, writing = os.pipe()
+    try:
+        pid = _clone(names)
+    except OSError:
+        os.close(reading)
+        os.close(writing)
+        raise
+    if pid == 0:
+        os.close(reading)
+        _map_or_end(uid, gid, writing)
+        return 0
+    os.close(writing)
+    with open(reading, "rb", buffering=0) as pipe:
+        said = pipe.read(4096)
+    if said != _MAPPED:
+        os.waitpid(pid, 0)
+        raise OSError(errno.EPERM, said.decode(errors="replace") or "the child died before it wrote its maps")
+    return pid
+
+
+def _map_or_end(uid: int, gid: int, writing: int) -> None:
+    """Writes the maps of this new process and says so; what fails ends it, and its parent reads why."""
+    is_mapped = False
+    try:
+        try:
+            _map_user(uid, gid)
+        except OSError as error:
+            os.write(writing, f"{error.filename or 'maps'}: {error.strerror}".encode())
+        else:
+            os.write(writing, _MAPPED)
+            os.close(writing)
+            is_mapped = True
+    finally:
+        if not is_mapped:
+            os._exit(1)  # else it would run on as a second copy of whoever forked it
 
 
 def _clone(names: Sequence[str]) -> int:
@@ -97,6 +140,9 @@ def _map_user(uid: int, gid: int) -> None:
         descriptor = os.open(f"/proc/self/{file}", os.O_WRONLY)
         try:
             os.write(descriptor, text.encode())
+        except OSError as error:
+            error.filename = file
+            raise
         finally:
             os.close(descriptor)
 
@@ -113,7 +159,10 @@ def unshare() -> tuple[str, ...]:
     for name in names:
         flags |= FLAGS[name]
     call("unshare", flags)
-    _map_user(uid, gid)
+    try:
+        _map_user(uid, gid)
+    except OSError as error:  # the namespaces are there and nobody's: nothing can be mounted in them
+        raise OSError(error.errno, f"{error.filename}: {error.strerror}") from error
     return names
 
 

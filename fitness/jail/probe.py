@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fitness.jail.trial import KINDS, REFUSED, SUCCEEDED, UNAVAILABLE
+from fitness.jail.trial import KINDS, NOT_RUN, REFUSED, SUCCEEDED, UNAVAILABLE
 from fitness.jail.zygote import Zygote
 
 FULL, REDUCED, NONE = "full", "reduced", "none"
@@ -22,7 +22,8 @@ LIMITS = "memory"
 
 #: layer -> what to do where it is missing.
 REMEDIES: Mapping[str, str] = {
-    "namespaces": "allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, or the container's "
+    "namespaces": "allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, "
+    "user.max_user_namespaces=15000 or kernel.apparmor_restrict_unprivileged_userns=0, or the container's "
     "seccomp profile), or run as root",
     "empty root": "needs a mount namespace",
     "Landlock": "use a kernel from 5.13 on with Landlock among its security modules (lsm=landlock,...)",
@@ -32,7 +33,7 @@ REMEDIES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Attack:
-    """One attempt from within. kind: what it is about. outcome: "refused", "succeeded" or "unavailable" here."""
+    """One attempt from within. kind: what it is about. outcome: "refused", "succeeded", "unavailable" here or "not run"."""
 
     name: str
     kind: str
@@ -42,7 +43,7 @@ class Attack:
 
 @dataclass(frozen=True)
 class Report:
-    """What a jailed process is behind and can still do.
+    """What a jailed process is behind and can still do. Where an attack did not run nobody knows, so it counts as open.
 
     Attributes:
         level: "full", "reduced" or "none".
@@ -59,6 +60,11 @@ class Report:
         """The attacks that were not refused."""
         return [attack for attack in self.attacks if attack.outcome == SUCCEEDED]
 
+    @property
+    def not_run(self) -> list[Attack]:
+        """The attacks that say nothing, since they did not start or failed by themselves."""
+        return [attack for attack in self.attacks if attack.outcome == NOT_RUN]
+
     def line(self) -> str:
         """Returns the report in one line: level, attacks by kind, layers that are missing."""
         counts = []
@@ -73,7 +79,10 @@ class Report:
         """Returns what to do about what is open; empty where nothing is."""
         if self.level == FULL:
             return ""
-        open_ways = ", ".join(attack.name for attack in self.succeeded) or "nothing answered"
+        ways = [", ".join(attack.name for attack in self.succeeded)] if self.succeeded else []
+        if self.not_run:
+            ways.append("perhaps " + ", ".join(attack.name for attack in self.not_run) + " (not tried)")
+        open_ways = " and ".join(ways) or "do anything: no attack ran"
         hints = [f"{layer}: {hint}" for layer, hint in REMEDIES.items() if layer in self.missing]
         return f"a candidate could {open_ways}. {'; '.join(hints)}".strip()
 
@@ -81,7 +90,7 @@ class Report:
 def report_of(fields: Mapping[str, Any]) -> Report:
     """Returns the report of what ``fitness.jail.trial.try_walls`` found."""
     attacks = [Attack(each["name"], each["kind"], each["outcome"], each["detail"]) for each in fields["attacks"]]
-    open_kinds = {attack.kind for attack in attacks if attack.outcome == SUCCEEDED}
+    open_kinds = {attack.kind for attack in attacks if attack.outcome in (SUCCEEDED, NOT_RUN)}
     level = FULL if not open_kinds and attacks else NONE if LIMITS in open_kinds or not attacks else REDUCED
     return Report(level, dict(fields["layers"]), dict(fields["missing"]), attacks)
 

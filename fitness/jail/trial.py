@@ -3,6 +3,8 @@
 The zygote lays out targets (a listener, a secret in its memory, an open file), forks a child behind the walls that
 candidates get, and lets it attack them one after the other. Nothing here is guessed from versions or settings.
 
+An attack says that it starts and how it ended; one that does not say both, or fails by a fault of its own, did not run.
+
 Nouns: *attack* (one attempt), *targets* (what the zygote lays out for it).
 """
 
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import mmap
 import os
@@ -21,7 +24,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -30,7 +33,7 @@ from fitness.jail.syscalls import call
 from fitness.jail.walls import Walls, enter
 
 KINDS = ("files", "network", "processes", "memory")
-REFUSED, SUCCEEDED, UNAVAILABLE = "refused", "succeeded", "unavailable"
+REFUSED, SUCCEEDED, UNAVAILABLE, NOT_RUN = "refused", "succeeded", "unavailable", "not run"
 PATIENCE_S = 10.0
 _SECRET = 0x5EC2E7_0F_7E57
 _UNAVAILABLE = {"ENOSYS", "EAFNOSUPPORT", "EPROTONOSUPPORT", "ESOCKTNOSUPPORT", "EOPNOTSUPP"}
@@ -38,7 +41,10 @@ _UNAVAILABLE = {"ENOSYS", "EAFNOSUPPORT", "EPROTONOSUPPORT", "ESOCKTNOSUPPORT", 
 
 @dataclass(frozen=True)
 class _Targets:
-    """What there is to attack: the zygote, a file, a descriptor, listeners, a secret's address, a shared segment."""
+    """What there is to attack: the zygote, a file, a descriptor, listeners, a secret's address, a shared segment.
+
+    No port is 0, no abstract name is empty, no segment is -1.
+    """
 
     pid: int
     folder: str
@@ -67,10 +73,19 @@ def try_walls(walls: Walls) -> dict[str, Any]:
                 kill(birth.pid, signal.SIGKILL)
         os.waitpid(birth.pid, 0)
     stands = lines[0] if lines else {"layers": {}, "missing": {"all": "the process behind the walls died at once"}}
-    found = {line["name"]: line for line in lines[1:]}
-    silent = {"outcome": SUCCEEDED, "detail": "no answer: the process was gone"}
-    attacks = [found.get(name, {"name": name, "kind": kind, **silent}) for name, (kind, _) in ATTACKS.items()]
-    return {**stands, "attacks": attacks}
+    return {**stands, "attacks": _what_came_of(lines[1:])}
+
+
+def _what_came_of(lines: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Returns every attack with its outcome, by what was said before and after each of them."""
+    started = {line["started"] for line in lines if "started" in line}
+    ended = {line["name"]: line for line in lines if "name" in line and line["name"] in started}
+    attacks = []
+    for name, (kind, _) in ATTACKS.items():
+        gone = (SUCCEEDED, "no answer: the process was gone") if name in started else (NOT_RUN, "it did not start")
+        outcome = {"outcome": gone[0], "detail": gone[1], **ended.get(name, {})}
+        attacks.append({**outcome, "name": name, "kind": kind})
+    return attacks
 
 
 @contextlib.contextmanager
@@ -84,11 +99,14 @@ def _laid_out(memory_bytes: int) -> Iterator[_Targets]:
         file.write(b"secret")
         file.flush()
         os.chmod(file.name, 0o666)  # noqa: S103 - so that it is the walls that refuse, not its owner
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        unix = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        port, is_listening = 0, False
+        with contextlib.suppress(OSError):  # a machine without a network, or without such sockets: less to attack
+            port = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
         with contextlib.suppress(OSError):
+            unix = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
             unix.bind(abstract)
             unix.listen()
+            is_listening = True
         segment = -1
         with contextlib.suppress(OSError):
             segment = call("shmget", 0, 4096, 0o1666)
@@ -98,8 +116,8 @@ def _laid_out(memory_bytes: int) -> Iterator[_Targets]:
                 folder=folder,
                 file=file.name,
                 descriptor=file.fileno(),
-                port=listener.getsockname()[1],
-                abstract=abstract,
+                port=port,
+                abstract=abstract if is_listening else "",
                 secret=ctypes.addressof(secret),
                 segment=segment,
                 memory_bytes=memory_bytes,
@@ -111,28 +129,37 @@ def _laid_out(memory_bytes: int) -> Iterator[_Targets]:
 
 def _attack(walls: Walls, birth: Birth, parent: int, writing: int, targets: _Targets) -> NoReturn:
     try:
-        entered = enter(Walls(**{**vars(walls), "keep_fds": (writing,)}), birth, parent)
-        _tell(writing, {"layers": entered.layers, "missing": entered.missing})
-        for name, (kind, attack) in ATTACKS.items():
-            _tell(writing, {"name": name, "kind": kind, **_outcome(attack, targets)})
+        _attack_from_within(walls, birth, parent, writing, targets)
     finally:
         os._exit(0)
+
+
+def _attack_from_within(walls: Walls, birth: Birth, parent: int, writing: int, targets: _Targets) -> None:
+    try:
+        entered = enter(Walls(**{**vars(walls), "keep_fds": (writing,)}), birth, parent)
+    except Exception as error:  # noqa: BLE001 - nobody else hears of it; nothing is tried then
+        _tell(writing, {"layers": {}, "missing": {"all": f"{type(error).__name__}: {error}"}})
+        return
+    _tell(writing, {"layers": entered.layers, "missing": entered.missing})
+    for name, (_, attack) in ATTACKS.items():
+        _tell(writing, {"started": name})
+        _tell(writing, {"name": name, **_outcome(attack, targets)})
 
 
 def _outcome(attack: Callable[[_Targets], object], targets: _Targets) -> dict[str, str]:
     try:
         detail = str(attack(targets))
-    except Exception as error:  # noqa: BLE001 - however an attack fails, it has failed
+    except (OSError, MemoryError) as error:  # what the machine does not give
         number = getattr(error, "errno", None)
         name = errno_name(number) if number else type(error).__name__
         return {"outcome": UNAVAILABLE if name in _UNAVAILABLE else REFUSED, "detail": name}
+    except Exception as error:  # noqa: BLE001 - a fault of the attack, whatever it is, says nothing about the walls
+        return {"outcome": NOT_RUN, "detail": f"{type(error).__name__}: {error}"[:100]}
     return {"outcome": SUCCEEDED, "detail": detail[:100]}
 
 
 def errno_name(number: int) -> str:
     """Returns the name of an error number, as in EPERM."""
-    import errno
-
     return errno.errorcode.get(number, str(number))
 
 
@@ -151,7 +178,15 @@ def _read_lines(reading: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in data.split(b"\n")[:-1]]
 
 
-# ---- attacks: each returns where it succeeds and raises where it does not -----------------------------------------------
+# ---- attacks: each returns where it succeeds, and raises OSError where the machine refuses -------------------------------
+
+
+class _NoTarget(Exception):
+    """The zygote could not lay out what is attacked, and nothing refused the attack before."""
+
+
+def _no_target(targets: _Targets) -> object:
+    raise _NoTarget
 
 
 def _read_descriptor(targets: _Targets) -> object:
@@ -182,19 +217,23 @@ def _read_memory_of_process(targets: _Targets) -> object:
 def _connect_tcp(targets: _Targets) -> object:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as one:
         one.settimeout(1.0)
+        if not targets.port:
+            return _no_target(targets)
         one.connect(("127.0.0.1", targets.port))
     return "connected"
 
 
 def _connect_abstract(targets: _Targets) -> object:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as one:
+        if not targets.abstract:
+            return _no_target(targets)
         one.connect(targets.abstract)
     return "connected"
 
 
 def _send_udp(targets: _Targets) -> object:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        return one.sendto(b"x", ("127.0.0.1", targets.port))
+        return one.sendto(b"x", ("127.0.0.1", targets.port or 9))
 
 
 def _make_socket(family: int, kind: int) -> Callable[[_Targets], object]:
@@ -214,7 +253,10 @@ def _fork(targets: _Targets) -> object:
 
 def _thread(targets: _Targets) -> object:
     thread = threading.Thread(target=bool)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, str(error)) from error
     thread.join()
     return "ran"
 
@@ -239,7 +281,28 @@ def _signal(targets: _Targets) -> object:
 
 
 def _attach_segment(targets: _Targets) -> object:
+    if targets.segment < 0:
+        return call("shmget", 0, 4096, 0o1600)
     return call("shmat", targets.segment, 0, 0)
+
+
+def _read_clock(targets: _Targets) -> object:
+    return time.clock_gettime((~targets.pid << 3) | 2)
+
+
+def _see_affinity(targets: _Targets) -> object:
+    return os.sched_getaffinity(targets.pid)
+
+
+def _name_holder(targets: _Targets) -> object:
+    """Waits for no time for a lock that the zygote is said to hold: the kernel looks for who holds it first."""
+    word, soon = ctypes.c_uint32(targets.pid), (ctypes.c_long * 2)(0, 0)
+    lock_with_priority = 6
+    try:
+        call("futex", ctypes.addressof(word), lock_with_priority, 0, ctypes.addressof(soon), 0, 0)
+    except TimeoutError:
+        return "it is there"
+    return "it held the lock"
 
 
 def _exec(targets: _Targets) -> object:
@@ -265,7 +328,10 @@ def _much_memory(targets: _Targets) -> object:
 def _raise_limit(targets: _Targets) -> object:
     import resource
 
-    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    except ValueError as error:
+        raise OSError(errno.EPERM, str(error)) from error
     return "raised"
 
 
@@ -288,6 +354,9 @@ ATTACKS: dict[str, tuple[str, Callable[[_Targets], object]]] = {
     "trace the zygote": ("processes", _trace),
     "read the zygote's memory": ("processes", _read_memory),
     "signal the zygote": ("processes", _signal),
+    "read the zygote's processor time": ("processes", _read_clock),
+    "see where the zygote may run": ("processes", _see_affinity),
+    "find the zygote by a lock": ("processes", _name_holder),
     "use io_uring": ("processes", _io_uring),
     "load a BPF map": ("processes", _load_bpf),
     "enter a user namespace": ("processes", _unshare),

@@ -198,12 +198,14 @@ def _empty_root(walls: Walls, entered: Entered) -> str:
 
 def _drop_user() -> str:
     """Becomes nobody, without groups and capabilities."""
-    if os.geteuid() == 0:
-        os.setgroups([])
-        os.setresgid(namespaces.NOBODY, namespaces.NOBODY, namespaces.NOBODY)
-        os.setresuid(namespaces.NOBODY, namespaces.NOBODY, namespaces.NOBODY)
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # a change of user clears it
-    namespaces.drop_capabilities()
+    try:
+        if os.geteuid() == 0:
+            os.setgroups([])
+            os.setresgid(namespaces.NOBODY, namespaces.NOBODY, namespaces.NOBODY)
+            os.setresuid(namespaces.NOBODY, namespaces.NOBODY, namespaces.NOBODY)
+            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # a change of user clears it
+    finally:  # a root that may become nobody else, as in some containers, gives up the rest all the same
+        namespaces.drop_capabilities()
     return f"user {os.geteuid()}, no capability"
 
 

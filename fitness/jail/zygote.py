@@ -92,7 +92,7 @@ class Zygote:
                 self._process = start_process(command, theirs.fileno())
             except OSError as error:
                 self._control.close()
-                raise _unavailable(error) from error
+                raise unavailable(error) from error
         self._is_ready, self._deadline = False, time.monotonic() + START_TIMEOUT_S
         try:
             wire.send(self._control, wire.Message("start", start, blobs), self._deadline)
@@ -126,7 +126,7 @@ class Zygote:
             try:
                 sizes = {"given_bytes": given.size, "taken_bytes": taken.size}
                 answer = self.call(wire.Message("fork", sizes), (theirs.fileno(), given.descriptor, taken.descriptor))
-            except ZygoteGone:
+            except EvaluatorFailed:
                 ours.close()
                 raise
         pid = int(answer.fields["pid"])
@@ -146,15 +146,22 @@ class Zygote:
     def call(
         self, message: wire.Message, descriptors: Sequence[int] = (), timeout_s: float = CONTROL_TIMEOUT_S
     ) -> wire.Message:
-        """Sends a message, and descriptors after it; returns the answer. Raises: ZygoteGone."""
+        """Sends a message, and descriptors after it; returns the answer.
+
+        Raises:
+            ZygoteGone: it does not answer. JailUnavailable: it says that the machine does not give what was asked for.
+        """
         deadline = time.monotonic() + timeout_s
         try:
             wire.send(self._control, message, deadline)
             if descriptors:
                 socket.send_fds(self._control, [b"f"], list(descriptors))
-            return wire.receive(self._control, deadline)
+            answer = wire.receive(self._control, deadline)
         except (wire.Closed, wire.DeadlinePassed, OSError) as error:
             raise ZygoteGone(f"the judge process does not answer ({message.kind}): {error}") from error
+        if answer.kind == "unavailable":
+            raise unavailable(answer.fields.get("detail", "no reason given"))
+        return answer
 
     def reap_dead(self) -> None:
         """Reaps the zygote where it is dead: one that was killed while nobody asks stays a zombie otherwise."""
@@ -171,12 +178,13 @@ def _pair() -> tuple[socket.socket, socket.socket]:
     try:
         return socket.socketpair()
     except OSError as error:
-        raise _unavailable(error) from error
+        raise unavailable(error) from error
 
 
-def _unavailable(error: OSError) -> JailUnavailable:
+def unavailable(reason: object) -> JailUnavailable:
+    """Returns the error of a machine that gives no jailed process."""
     return JailUnavailable(
-        f"a jailed process cannot be had ({error}): raise the limits on processes and open files (ulimit -u, ulimit -n)"
+        f"a jailed process cannot be had ({reason}): raise the limits on processes and open files (ulimit -u, ulimit -n)"
     )
 
 

@@ -28,16 +28,25 @@ from tests.attacks.worlds import become, hide_mounts, take_away
 HERE = Path(__file__).parent
 PR_SET_CHILD_SUBREAPER, MADV_DONTFORK, PAGE = 36, 10, 4096
 MAX_ANSWER_BYTES = 64 << 10
+#: What an attack raises where it is refused; whatever else it raises is a fault of its own, and says nothing.
+REFUSALS = (OSError, MemoryError)
 #: How long a process asked to end may take to do so.
 GRACE_S = 0.25
 FELT: list[str] = []
-#: Runs a body, which is given the descriptor to answer on, in a child, and returns the child's pid.
-Starter = Callable[[Callable[[int], None], int], int]
+#: What an attack does in a child: it is given the descriptor to answer on, and the walls that stand around it.
+Body = Callable[[int, list[str]], None]
+#: Runs a body in a child and returns the child's pid.
+Starter = Callable[[Body, int], int]
+
+
+def module_of(name: str) -> str:
+    """Returns what an attack's module is called."""
+    return f"tests.attacks.{name.replace('/', '.')}"
 
 
 def load_attack(name: str) -> ModuleType:
     """Imports an attack by its path below this folder, without suffix."""
-    spec = importlib.util.spec_from_file_location(f"tests.attacks.{name.replace('/', '.')}", HERE / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(module_of(name), HERE / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -89,12 +98,12 @@ def _plant(orders: dict[str, Any], connection: socket.socket) -> tuple[Plants, s
     return Plants(**orders["plants"], **fields), ears
 
 
-def _start_outside(body: Callable[[int], None], result_fd: int) -> int:
+def _start_outside(body: Body, result_fd: int) -> int:
     """Forks a plain child."""
     pid = os.fork()
     if pid == 0:
         os.setsid()
-        body(result_fd)
+        body(result_fd, [])
     return pid
 
 
@@ -106,13 +115,13 @@ def _start_inside(orders: dict[str, Any]) -> Starter:
     prepare()
     memory_bytes, more = orders["plants"]["memory_bytes"], dict(orders["walls"])
 
-    def start(body: Callable[[int], None], result_fd: int) -> int:
+    def start(body: Body, result_fd: int) -> int:
         parent = os.getpid()
         birth = fork_inside(wanted="namespaces" not in more.get("without", ()))
         if birth.pid == 0:
             try:
-                enter(Walls(memory_bytes, cpu_s=5, keep_fds=(result_fd,), **more), birth, parent)
-                body(result_fd)
+                entered = enter(Walls(memory_bytes, cpu_s=5, keep_fds=(result_fd,), **more), birth, parent)
+                body(result_fd, list(entered.layers))
             finally:
                 os._exit(70)
         return birth.pid
@@ -123,7 +132,7 @@ def _start_inside(orders: dict[str, Any]) -> Starter:
 def _try(module: ModuleType, plants: Plants, ears: socket.socket, start: Starter, deadline_s: float) -> dict[str, Any]:
     """Runs one attack in a child and returns its outcome."""
     ours, theirs = socket.socketpair()
-    pid = start(lambda result_fd: _attack(module, plants, result_fd), theirs.fileno())
+    pid = start(lambda result_fd, layers: _attack(module, plants, result_fd, layers), theirs.fileno())
     theirs.close()
     answer = _listen(ours, time.monotonic() + deadline_s)
     ended_itself, late_s, status = _end(pid, is_polite=start is _start_outside)
@@ -137,13 +146,15 @@ def _try(module: ModuleType, plants: Plants, ears: socket.socket, start: Starter
     }
 
 
-def _attack(module: ModuleType, plants: Plants, result_fd: int) -> NoReturn:
-    """Attacks, sends what came of it, and ends. Runs in the child."""
+def _attack(module: ModuleType, plants: Plants, result_fd: int, layers: list[str]) -> NoReturn:
+    """Says that it starts, who it is and behind what; attacks, sends what came of it, and ends. Runs in the child."""
+    started = {"started": module.__name__, "uid": os.getuid(), "layers": layers}
+    os.write(result_fd, json.dumps(started).encode() + b"\n")
     try:
         evidence = module.attack(plants)
         answer = {"evidence": str(evidence)} if evidence is not None else {"refused": "nothing came of it"}
     except BaseException as error:  # noqa: BLE001 - an attack may raise anything, and the reason is the outcome
-        answer = {"refused": f"{type(error).__name__}: {error}"}
+        answer = {"refused": f"{type(error).__name__}: {error}", "is_fault": not isinstance(error, REFUSALS)}
     os.write(result_fd, json.dumps(answer).encode()[:MAX_ANSWER_BYTES])
     os._exit(0)
 
@@ -157,7 +168,7 @@ def _listen(connection: socket.socket, deadline: float) -> dict[str, Any]:
         except InterruptedError:
             continue
         if not ready:
-            return {"hung": "at the deadline"} if not data else _parsed(data)
+            return {"hung": "at the deadline", **_parsed(data)}
         try:
             piece = connection.recv(MAX_ANSWER_BYTES)
         except ConnectionResetError:
@@ -166,16 +177,22 @@ def _listen(connection: socket.socket, deadline: float) -> dict[str, Any]:
             break
         data += piece
         if data.endswith(b"}"):
-            return _parsed(data)
+            break
     return _parsed(data)
 
 
 def _parsed(data: bytes) -> dict[str, Any]:
-    try:
-        answer = json.loads(data)
-    except ValueError:
-        return {"died": "without an answer" if not data else "in the middle of an answer"}
-    return answer if isinstance(answer, dict) else {"died": "with an answer of its own making"}
+    """Returns the mark of the beginning and the answer, as far as they came."""
+    first, _, rest = data.partition(b"\n")
+    found: dict[str, Any] = {}
+    for name, text in (("begun", first), ("answer", rest)):
+        try:
+            found[name] = json.loads(text)
+        except ValueError:
+            return {**found, "died": "without an answer" if not rest else "in the middle of an answer"}
+    if not isinstance(found["answer"], dict):
+        return {"begun": found["begun"], "died": "with an answer of its own making"}
+    return {"begun": found["begun"], **found["answer"]}
 
 
 def _end(pid: int, *, is_polite: bool) -> tuple[bool, float, int]:

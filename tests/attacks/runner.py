@@ -15,13 +15,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fitness.child_process import module_path, start_process
-from tests.attacks.driver import load_attack
-from tests.attacks.worlds import NOBODY, WORLDS
+from fitness.jail.namespaces import NOBODY
+from tests.attacks.driver import load_attack, module_of
+from tests.attacks.worlds import ORDINARY, WORLDS, can_have_namespaces
 from tests.orphans import children_of
 
 HERE = Path(__file__).parent
@@ -33,12 +34,18 @@ WALL_S = 240.0
 
 @dataclass(frozen=True)
 class Trial:
-    """One attack's run: its name, whether it succeeded, and what shows it; ``late_s`` is how long killing it took."""
+    """One attack's run: its name, whether it succeeded, and what shows it; ``late_s`` is how long killing it took.
+
+    begun: what it said before it began: its name, its user, the walls around it; nothing where it did not run.
+    is_fault: it failed by a fault of its own, and says nothing.
+    """
 
     name: str
     succeeded: bool
     what: str
     late_s: float = 0.0
+    begun: Mapping[str, Any] = field(default_factory=dict)
+    is_fault: bool = False
 
 
 def attack_names() -> list[str]:
@@ -59,7 +66,27 @@ def run(world: str, *, inside: bool, names: Sequence[str] | None = None, **walls
     with _field(world) as (orders, prey):
         trials = list(_trials(orders | more, prey))
     assert [trial.name for trial in trials] == names, "an attack ended the process that runs them"
+    _check_all_ran(trials, world, walls, inside=inside)
     return trials
+
+
+def _check_all_ran(trials: Sequence[Trial], world: str, walls: Mapping[str, Any], *, inside: bool) -> None:
+    """Fails where an attack did not begin, was somebody else, was behind other walls than its world has, or is broken."""
+    silent = [trial.name for trial in trials if trial.begun.get("started") != module_of(trial.name)]
+    assert not silent, f"attacks that did not run: {silent}"
+    broken = [f"{trial.name}: {trial.what}" for trial in trials if trial.is_fault and not trial.succeeded]
+    assert not broken, f"attacks with faults of their own: {broken}"
+    missing = set(walls.get("without", ()))
+    has_namespaces = inside and "namespaces" not in missing and can_have_namespaces(world)
+    user = _owner(world)
+    if inside and (has_namespaces if user else "own user" not in missing):
+        user = NOBODY
+    users = {trial.begun["uid"] for trial in trials}
+    assert users == {user}, f"{users} are the users of a world of user {user}"
+    walled = {"namespaces" in trial.begun["layers"] for trial in trials}
+    assert walled == {has_namespaces}, f"namespaces stand: {walled}; they can be had: {has_namespaces}"
+    if not WORLDS[world].has_landlock:
+        assert not any("Landlock" in trial.begun["layers"] for trial in trials), "a world without Landlock has it"
 
 
 @contextmanager
@@ -150,18 +177,19 @@ def _start_driver(orders: Mapping[str, Any], connection: socket.socket, source: 
 
 def _judged(outcome: dict[str, Any], felt: Sequence[str], sown: Mapping[str, str], inside: bool) -> Trial:
     """Believes no attack that claims a secret without showing it; what was felt is a success whatever it says."""
-    name, late_s = outcome["name"], outcome["late_s"]
+    name = outcome["name"]
+    rest = {"late_s": outcome["late_s"], "begun": outcome.get("begun", {}), "is_fault": outcome.get("is_fault", False)}
     module = load_attack(name)
     proof = getattr(module, "PROOF", None)
     if "evidence" in outcome:
         shown = sown[proof] in outcome["evidence"] if proof else True
         if shown and not getattr(module, "WITNESS", False):
-            return Trial(name, True, "; ".join([outcome["evidence"], *felt]), late_s)
+            return Trial(name, True, "; ".join([outcome["evidence"], *felt]), **rest)
     if felt:
-        return Trial(name, True, "; ".join(felt), late_s)
+        return Trial(name, True, "; ".join(felt), **rest)
     if getattr(module, "LASTS", False) and not inside and not outcome["ended_itself"]:
-        return Trial(name, True, "SIGTERM at the deadline did not end it", late_s)
-    return Trial(name, False, _why(outcome), late_s)
+        return Trial(name, True, "SIGTERM at the deadline did not end it", **rest)
+    return Trial(name, False, _why(outcome), **rest)
 
 
 def _why(outcome: Mapping[str, Any]) -> str:
@@ -198,7 +226,7 @@ def _lay_victim(folder: str, world: str) -> None:
 
 
 def _owner(world: str) -> int:
-    return NOBODY if WORLDS[world][0] and os.getuid() == 0 else os.getuid()
+    return os.getuid() if WORLDS[world].is_root else os.getuid() or ORDINARY
 
 
 def _changes(folder: str, world: str) -> list[str]:

@@ -1,20 +1,24 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fitness.jail.probe import probe
+from fitness.jail.probe import probe, report_of
+from tests.attacks import runner
 from tests.attacks.runner import Trial, attack_names, jailed_sleeper, run
-from tests.attacks.worlds import WORLDS
+from tests.attacks.worlds import WORLDS, can_have_namespaces
 from tests.orphans import is_running, no_orphans
 
 HERE = Path(__file__).parent
@@ -39,7 +43,8 @@ def reasons(trials: Sequence[Trial]) -> str:
 
 
 def worlds() -> list[str]:
-    return [world for world in WORLDS if is_root or not world.startswith("root")]
+    """The worlds that this process may join."""
+    return [world for world, each in WORLDS.items() if is_root or not each.is_root]
 
 
 def test_there_are_at_least_sixty_attacks_and_each_says_what_it_is_after() -> None:
@@ -59,15 +64,40 @@ def test_no_attack_succeeds_inside(told: Callable[[str], None]) -> None:
     assert max(trial.late_s for trial in trials) < KILLED_WITHIN_S
 
 
+#: What users differ in: their files, their neighbours, their rights, and the way in which they get namespaces.
+BY_USER = ("files/read_secret", "processes/signal_prey", "processes/clock_of_prey", "proc/prey_memory", "kernel/name",
+           "namespaces/user", "sockets/inet_connect", "bombs/spin")  # fmt: skip
+
+
+@pytest.mark.skipif(not is_root, reason="the test above is as an ordinary user already")
+def test_no_attack_succeeds_inside_as_an_ordinary_user_either(told: Callable[[str], None]) -> None:
+    """Some of them; every attack begins, as the user of its world and behind the walls that it has: `run` holds that."""
+    trials = run("an ordinary user", inside=True, names=BY_USER)
+    told(f"{len(trials)} attacks began inside as an ordinary user: {reasons(trials)}")
+    assert successes(trials) == []
+
+
+def test_the_walls_are_whole_in_every_world(told: Callable[[str], None]) -> None:
+    """An ordinary user got no judge at all where namespaces are to be had; every attack begins, and the level is full."""
+    command = [sys.executable, "-m", "tests.attacks.examine", *worlds()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=HERE.parents[1])
+    assert (done.returncode, done.stderr) == (0, "")
+    found = {each["world"]: each for each in map(json.loads, done.stdout.splitlines())}
+    assert list(found) == worlds()
+    for world, each in found.items():
+        report = report_of(each)
+        told(f"{world}: {report.line()}")
+        assert (report.level, report.succeeded, report.not_run) == ("full", [], [])
+        assert ("namespaces" in report.layers) == can_have_namespaces(world)
+        assert "Landlock" not in report.layers or WORLDS[world].has_landlock
+
+
 @pytest.mark.slow
 def test_most_attacks_succeed_outside(told: Callable[[str], None]) -> None:
     """An attack that the machine refuses anyway says nothing about the jail; at least 40 must depend on it."""
     trials = run(worlds()[0], inside=False)
     told(f"{len(trials)} attacks outside as {worlds()[0]}: {reasons(trials)}")
     assert len(trials) >= 60
-    if not is_root:
-        told("not root: how many succeed outside was not held against the 40")
-        return
     assert len(successes(trials)) >= 40
 
 
@@ -75,7 +105,8 @@ def test_most_attacks_succeed_outside(told: Callable[[str], None]) -> None:
 @pytest.mark.parametrize("world", worlds()[1:])
 def test_no_attack_succeeds_inside_in_any_other_world(world: str, told: Callable[[str], None]) -> None:
     outside, trials = run(world, inside=False), run(world, inside=True)
-    told(f"{len(trials)} attacks as {world}: outside {reasons(outside)}; inside {reasons(trials)}")
+    told(f"{len(trials)} attacks, all of them begun, as {world}: outside {reasons(outside)}; inside {reasons(trials)}")
+    assert len(successes(outside)) >= 40
     assert successes(trials) == []
     assert max(trial.late_s for trial in trials) < KILLED_WITHIN_S
 
@@ -123,6 +154,20 @@ def test_the_runner_believes_only_what_was_planted() -> None:
     assert "1 processes were left" in trials["processes/daemon"].what
     assert "signal 10" in trials["processes/signal_prey"].what
     assert not trials["bombs/silence"].succeeded
+
+
+def test_an_attack_that_never_began_fails_the_suite(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was counted as refused: two had looked for a codec in a file, and were never seen to connect."""
+    monkeypatch.setattr(runner, "_judged", lambda outcome, *_: Trial(outcome["name"], False, "", 0.0, {}, False))
+    with pytest.raises(AssertionError, match="attacks that did not run"):
+        run(worlds()[0], inside=False, names=["files/read_secret"])
+
+
+def test_an_attack_with_a_fault_of_its_own_fails_the_suite(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = runner._judged
+    monkeypatch.setattr(runner, "_judged", lambda outcome, *rest: replace(judge(outcome, *rest), is_fault=True))
+    with pytest.raises(AssertionError, match="bombs/silence"):
+        run(worlds()[0], inside=False, names=["bombs/silence"])
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import ctypes
 import errno
 import mmap
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -73,7 +74,8 @@ SYSCALLS = {
     "pidfd_send_signal": 424, "pidfd_open": 434, "clone3": 435, "openat2": 437, "pidfd_getfd": 438, "process_madvise": 440,
     "mount_setattr": 442, "landlock_create_ruleset": 444, "mq_open": 240, "capset": 126, "statx": 332, "kexec_file_load": 320,
     "sched_setaffinity": 203, "process_mrelease": 448, "mlockall": 151, "inotify_add_watch": 254, "clock_settime": 227,
-    "delete_module": 176, "semget": 64,
+    "delete_module": 176, "semget": 64, "clock_getres": 229, "clock_nanosleep": 230, "futex": 202, "ioprio_get": 252,
+    "sched_getattr": 315, "kill": 62, "tkill": 200,
 }  # fmt: skip
 
 
@@ -95,6 +97,40 @@ def admitted(name: str, *arguments: Any, beyond: tuple[int, ...]) -> str:
         if error.errno in beyond:
             return f"{name} was admitted: it looked at its arguments and said {errno.errorcode[error.errno]}"
         raise
+
+
+def any_of(*ways: Callable[[], object]) -> str:
+    """Tries ways one after the other; the first that comes back is the evidence, else the last one's error is raised."""
+    refusal: OSError = OSError("no way at all")
+    for way in ways:
+        try:
+            return f"{way()}"
+        except OSError as error:
+            refusal = error
+    raise refusal
+
+
+def clock_of(pid: int) -> int:
+    """Returns the number of a process's clock of processor time."""
+    return ~pid << 3 | 2
+
+
+def limited(kind: int, value: int) -> None:
+    """Sets a limit of this process; a refusal is an OSError."""
+    import resource
+
+    try:
+        resource.setrlimit(kind, (value, value))
+    except ValueError as error:
+        raise OSError(str(error)) from error
+
+
+def begin(thread: threading.Thread) -> None:
+    """Starts a thread; a refusal is an OSError."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise OSError(str(error)) from error
 
 
 def _argument(value: Any) -> Any:

@@ -1,51 +1,116 @@
-"""The worlds that attacks run in: as root, as nobody, and where user namespaces are forbidden; a process joins one for good.
+"""The worlds that attacks run in: as root, as an ordinary user, where namespaces are forbidden, and as in a container.
 
-Nothing of the machine's own settings is changed: what a world forbids, a seccomp filter over the process refuses.
+A process joins one for good. Nothing of the machine's own settings is changed: what a world forbids, a filter of system
+calls over the process refuses.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
-import struct
+import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from fitness.jail import bpf
+from fitness.jail.syscalls import X86_64, Machine
 from tests.attacks.toolkit import SYSCALLS, call, libc
 
-NOBODY = 65534
-PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, SECCOMP_SET_MODE_FILTER = 4, 38, 1
-CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWUTS, MS_REC_PRIVATE = 0x10000000, 0x00020000, 0x04000000, 0x4000 | 0x40000
-NAMESPACES = ("unshare", "setns", "clone3")
-LANDLOCK = (444, 445, 446)
+#: Any number but 0 and 65534, which is what the kernel calls everybody whom a user namespace does not know.
+ORDINARY = 1234
+PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 4, 38
+CLONE_NEWNS, CLONE_NEWUTS, MS_REC_PRIVATE = 0x0002_0000, 0x0400_0000, 0x4000 | 0x40000
+EVERY_NEW_NAMESPACE = 0x7E02_0000
+LANDLOCK = ("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self")
+#: What the default profile of container runtimes refuses to a process without capabilities, besides some arguments.
+CONTAINER_REFUSES = (
+    "acct", "add_key", "bpf", "clock_settime", "delete_module", "fanotify_init", "finit_module", "fsconfig", "fsmount",
+    "fsopen", "fspick", "get_mempolicy", "init_module", "io_uring_enter", "io_uring_register", "io_uring_setup", "ioperm",
+    "iopl", "kcmp", "kexec_file_load", "kexec_load", "keyctl", "mbind", "mount", "mount_setattr", "move_mount",
+    "move_pages", "open_by_handle_at", "open_tree", "perf_event_open", "pidfd_getfd", "pivot_root", "process_madvise",
+    "quotactl", "reboot", "request_key", "set_mempolicy", "setdomainname", "sethostname", "setns", "settimeofday",
+    "swapoff", "swapon", "syslog", "umount2", "unshare", "userfaultfd", "vhangup",
+)  # fmt: skip
+PERSONALITIES = (0, 8, 0x20000, 0x20008, 0xFFFF_FFFF)
+MORE_NUMBERS = {
+    "fsconfig": 431, "get_mempolicy": 239, "set_mempolicy": 238, "settimeofday": 164, "swapoff": 168,
+}  # fmt: skip
+_MACHINE = Machine(X86_64.name, X86_64.audit, {**X86_64.numbers, **SYSCALLS, **MORE_NUMBERS})
 
-#: A world's name -> whether its processes give up root, and which walls are taken away from the jail there.
+
+@dataclass(frozen=True)
+class World:
+    """Whether its processes are root, and what is refused to them."""
+
+    is_root: bool
+    rules: tuple[bpf.Rule, ...] = ()
+    has_namespaces: bool = True
+    has_landlock: bool = True
+
+
+def _refused(names: Sequence[str], code: int = errno.EPERM) -> tuple[bpf.Rule, ...]:
+    return tuple(bpf.Rule(name, refusal=code, allowed=False) for name in names)
+
+
+_PLAIN_FORKS = (
+    bpf.Rule("clone", (bpf.Check(0, 0, mask=EVERY_NEW_NAMESPACE),)),
+    *_refused(["clone3"], errno.ENOSYS),
+)
+_NO_NAMESPACES = (*_PLAIN_FORKS, *_refused(["unshare", "setns"]))
+_CONTAINER = (
+    *_PLAIN_FORKS,
+    *_refused(CONTAINER_REFUSES),
+    bpf.Rule("personality", (bpf.Check(0, PERSONALITIES[0], others=PERSONALITIES[1:]),)),
+    bpf.Rule("socket", (bpf.Check(0, 0, others=tuple(family for family in range(1, 64) if family != 40)),)),
+)
 WORLDS = {
-    "root": (False, ()),
-    "nobody": (True, ()),
-    "root without user namespaces": (False, ("namespaces",)),
-    "nobody without user namespaces": (True, ("namespaces",)),
-    "nobody without namespaces and Landlock": (True, ("namespaces", "landlock")),
+    "root": World(is_root=True),
+    "an ordinary user": World(is_root=False),
+    "root without namespaces": World(is_root=True, rules=_NO_NAMESPACES, has_namespaces=False),
+    "an ordinary user without namespaces": World(is_root=False, rules=_NO_NAMESPACES, has_namespaces=False),
+    "an ordinary user in a container": World(is_root=False, rules=_CONTAINER, has_namespaces=False),
+    "an ordinary user without namespaces and Landlock": World(
+        is_root=False,
+        rules=(*_NO_NAMESPACES, *_refused(LANDLOCK, errno.ENOSYS)),
+        has_namespaces=False,
+        has_landlock=False,
+    ),
 }
 
 
 def become(world: str) -> None:
     """Joins a world: gives root up where the world has none. What it was before stays reachable: imports come first."""
-    is_unprivileged, _ = WORLDS[world]
-    if is_unprivileged and os.getuid() == 0:
+    if not WORLDS[world].is_root and os.getuid() == 0:
         os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
+        os.setresgid(ORDINARY, ORDINARY, ORDINARY)
+        os.setresuid(ORDINARY, ORDINARY, ORDINARY)
         libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # as a process that was started by this user would be
 
 
 def take_away(world: str) -> None:
     """Refuses what the world lacks, for this process and all it starts."""
-    _, missing = WORLDS[world]
-    if "namespaces" in missing:
-        refuse_user_namespaces()
-    if "landlock" in missing:
-        refuse(LANDLOCK, errno.ENOSYS)
+    if not WORLDS[world].rules:
+        return
+    if os.geteuid() != 0:  # root need not promise anything, and some attacks look whether it had to
+        libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    program = bytearray(bpf.assemble(_MACHINE, WORLDS[world].rules))
+    allowing = bpf.assemble(_MACHINE, [bpf.Rule("read")])[-16:-8]  # the instruction that ends this rule
+    assert allowing[4:] == bpf.ALLOW.to_bytes(4, "little")
+    for place in (2, 5, len(program) // 8 - 1):  # foreign interfaces, and whatever no rule names
+        program[8 * place : 8 * place + 8] = allowing
+    bpf.install(bytes(program))
+
+
+def can_have_namespaces(world: str) -> bool:
+    """Asks the machine itself, with a program that is not ours, what it gives to whom the world's processes are."""
+    if not WORLDS[world].has_namespaces:
+        return False
+    options: dict[str, Any] = {"capture_output": True}
+    if os.getuid() == 0 and not WORLDS[world].is_root:
+        options |= {"user": ORDINARY, "group": ORDINARY, "extra_groups": []}
+    ways = (["--map-root-user"], ["--pid", "--fork"])
+    return any(subprocess.run(["unshare", *way, "true"], check=False, **options).returncode == 0 for way in ways)
 
 
 def hide_mounts() -> None:
@@ -53,39 +118,3 @@ def hide_mounts() -> None:
     if os.geteuid() == 0:
         call("unshare", CLONE_NEWNS | CLONE_NEWUTS)
         call("mount", b"none", b"/", None, MS_REC_PRIVATE, None)
-
-
-def refuse(numbers: Sequence[int], code: int) -> None:
-    """Lays a filter over this process that answers these system calls with an error."""
-    load_number = struct.pack("<HBBI", 0x20, 0, 0, 0)
-    checks = [struct.pack("<HBBI", 0x15, len(numbers) - index, 0, number) for index, number in enumerate(numbers)]
-    verdicts = [struct.pack("<HBBI", 0x06, 0, 0, 0x7FFF0000), struct.pack("<HBBI", 0x06, 0, 0, 0x00050000 | code)]
-    _install([load_number, *checks, *verdicts])
-
-
-def refuse_user_namespaces() -> None:
-    """Answers what would make namespaces as a hardened machine or a container does: EPERM, and ENOSYS for clone3."""
-    refuse([SYSCALLS["clone3"]], errno.ENOSYS)
-    load, equal, any_of, give = 0x20, 0x15, 0x45, 0x06
-    flags = 0x7E020000 | 0x80  # every CLONE_NEW flag
-    program = [
-        (load, 0, 0, 0),
-        (equal, 4, 0, SYSCALLS["setns"]),
-        (equal, 1, 0, SYSCALLS["unshare"]),
-        (equal, 0, 3, SYSCALLS["clone"]),
-        (load, 0, 0, 16),
-        (any_of, 0, 1, flags),
-        (give, 0, 0, 0x00050000 | errno.EPERM),
-        (give, 0, 0, 0x7FFF0000),
-    ]
-    _install([struct.pack("<HBBI", *instruction) for instruction in program])
-
-
-def _install(instructions: Sequence[bytes]) -> None:
-    class Program(ctypes.Structure):
-        _fields_ = [("size", ctypes.c_ushort), ("code", ctypes.c_char_p)]
-
-    if os.geteuid() != 0:  # root need not promise anything, and some attacks look whether it had to
-        libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    program = Program(len(instructions), b"".join(instructions))
-    call("seccomp", SECCOMP_SET_MODE_FILTER, 0, ctypes.byref(program))

@@ -9,11 +9,14 @@ import pytest
 import torch
 
 from fitness import verdict
+from fitness.jail.zygote import Child
 from fitness.judge import InlineJudge, Judge, SubprocessJudge
 from tests.fitness.outlaws import LIMITS, PLUGINS, TILE, bits_of, candidates, judged
-from tests.plugins.outlaw import CRIMES
+from tests.plugins.outlaw import CRIMES, MARK, mark_of
 
 LATE_S = 0.25
+#: how it can end for who does not come back.
+DEATHS = (verdict.CRASH, verdict.TIMEOUT, verdict.MEMORY, verdict.OUTPUT)
 #: crime -> the verdicts that it may get, besides a timeout on a busy machine; who is alone among its processes cannot stop
 #: itself.
 TIMED = {
@@ -124,10 +127,24 @@ def test_poisoned_tiles_cost_their_neighbours_no_bit(
 
 
 @pytest.mark.parametrize("crime", sorted(set(CRIMES)))
-def test_a_crime_gains_nothing_and_harms_nobody_who_is_judged_later(judge: SubprocessJudge, crime: str) -> None:
+def test_a_crime_gains_nothing_and_harms_nobody_who_is_judged_later(
+    judge: SubprocessJudge, crime: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The criminal fails or scores what it would have scored without; the next candidates get the bits they always get."""
     alone = judged(candidates(["", ""]), InlineJudge())
-    found = judged(candidates([crime]), judge)
+    marks: list[tuple[str, bool] | None] = []
+    close = Child.close
+
+    def look_and_close(child: Child) -> None:
+        marks.append(mark_of(child.taken.memory[-MARK.size :]))
+        close(child)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Child, "close", look_and_close)
+        found = judged(candidates([crime]), judge)
+    marked = {mark for mark in marks if mark is not None}
+    assert {name for name, _ in marked} == {crime}, "a crime that never began proves nothing"
+    assert (crime, True) in marked or found.verdicts[0] in DEATHS
     if found.verdicts == [verdict.OK]:
         assert np.isfinite(found.scores).all()
         assert found.scores[0, 0, 0] < 0.55, "it knows more than noise tells"

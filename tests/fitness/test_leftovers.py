@@ -80,6 +80,8 @@ def test_what_is_marked_ends_with_its_owner_and_nothing_else_does(tmp_path: Path
 
 def test_closing_twice_changes_nothing(tmp_path: Path) -> None:
     leftovers = Leftovers(tmp_path)
+    assert leftovers.folder.stat().st_mode & 0o777 == 0o700
+    assert leftovers.inner.parent == leftovers.folder, "whoever opens up its own folder does not open this one"
     leftovers.close()
     leftovers.close()
     assert not leftovers.folder.exists()

@@ -3,13 +3,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from fitness.ray_actors import RayEvaluator
+from fitness.ray_cluster import MAX_FOLDER_BYTES, short_folder
 from population.errors import EvaluatorFailed
 from tests.fitness.contract import run
 from tests.fitness.toys import MATERIALISE, PLUGINS, toy_benchmark, toy_graph, unit_of
@@ -49,6 +52,10 @@ def test_ray_is_started_guarded_and_stopped_by_the_evaluator_that_started_it() -
         "from tests.fitness.toys import MATERIALISE, PLUGINS, toy_benchmark, toy_graph, unit_of\n"
         "evaluator = RayEvaluator(toy_benchmark(), MATERIALISE, num_workers=2, plugins=PLUGINS)\n"
         "import os, ray\n"
+        "below = ray._private.worker.global_worker.node.get_session_dir_path()\n"
+        "above = [below := os.path.dirname(below) for _ in range(2)]\n"
+        "assert [os.stat(each).st_mode & 0o77 for each in above][-1] == 0, above\n"
+        "assert above[-1] != os.path.realpath(__import__('tempfile').gettempdir())\n"
         "assert os.environ['RAY_AUTH_MODE'] == 'token'\n"
         "evaluator.submit(unit_of(toy_graph(), seeds=[1]))\n"
         "(result,) = evaluator.collect(60)\n"
@@ -61,3 +68,16 @@ def test_ray_is_started_guarded_and_stopped_by_the_evaluator_that_started_it() -
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
+
+
+def test_the_folder_for_ray_is_one_that_its_sockets_can_lie_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name of a socket has at most 107 bytes: a long temporary folder ended every campaign on Ray."""
+    long = "/" + "a" * MAX_FOLDER_BYTES
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", long)
+    assert short_folder() == Path("/tmp")
+    monkeypatch.setattr(tempfile, "tempdir", long[:-1])
+    assert short_folder() == Path(long[:-1])
+    monkeypatch.setenv("RAY_TMPDIR", long)
+    with pytest.raises(EvaluatorFailed, match=f"RAY_TMPDIR={long} is too long .* at most {MAX_FOLDER_BYTES} bytes"):
+        short_folder()

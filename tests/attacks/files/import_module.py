@@ -10,4 +10,7 @@ def attack(plants: Plants) -> str | None:
     unused = next(
         name for name in ("this", "antigravity", "chunk", "sndhdr", "nntplib", "cgi") if name not in sys.modules
     )
-    return f"imported {importlib.import_module(unused).__file__}"
+    try:
+        return f"imported {importlib.import_module(unused).__file__}"
+    except ImportError as error:
+        raise OSError(str(error)) from error

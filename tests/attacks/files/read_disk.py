@@ -2,10 +2,11 @@
 
 import os
 
-from tests.attacks.toolkit import Plants
+from tests.attacks.toolkit import Plants, any_of
 
 
 def attack(plants: Plants) -> str | None:
-    found = next(f"/dev/{name}" for name in ("vda", "sda", "nvme0n1", "xvda") if os.path.exists(f"/dev/{name}"))
-    descriptor = os.open(found, os.O_RDONLY)
-    return f"{found}: {os.read(descriptor, 512)[:8].hex()}"
+    def start_of(disk: str) -> str:
+        return os.read(os.open(f"/dev/{disk}", os.O_RDONLY), 512)[:8].hex()
+
+    return any_of(*(lambda disk=disk: start_of(disk) for disk in ("vda", "sda", "nvme0n1", "xvda")))

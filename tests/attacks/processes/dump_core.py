@@ -2,9 +2,9 @@
 
 import resource
 
-from tests.attacks.toolkit import Plants
+from tests.attacks.toolkit import Plants, limited
 
 
 def attack(plants: Plants) -> str | None:
-    resource.setrlimit(resource.RLIMIT_CORE, (1 << 20, 1 << 20))
+    limited(resource.RLIMIT_CORE, 1 << 20)
     return f"limits {resource.getrlimit(resource.RLIMIT_CORE)}"

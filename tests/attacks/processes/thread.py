@@ -2,12 +2,12 @@
 
 import threading
 
-from tests.attacks.toolkit import Plants
+from tests.attacks.toolkit import Plants, begin
 
 
 def attack(plants: Plants) -> str | None:
     ran = []
     thread = threading.Thread(target=lambda: ran.append("a thread ran"))
-    thread.start()
+    begin(thread)
     thread.join()
     return ran[0]

@@ -8,5 +8,6 @@ PROOF = "socket"
 
 
 def attack(plants: Plants) -> str | None:
-    with socket.create_connection(("::1", plants.tcp6_port)) as connection:
+    with socket.socket(socket.AF_INET6) as connection:
+        connection.connect(("::1", plants.tcp6_port))
         return connection.recv(64).decode()

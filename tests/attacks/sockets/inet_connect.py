@@ -8,5 +8,6 @@ PROOF = "socket"
 
 
 def attack(plants: Plants) -> str | None:
-    with socket.create_connection(("127.0.0.1", plants.tcp_port)) as connection:
+    with socket.socket(socket.AF_INET) as connection:
+        connection.connect(("127.0.0.1", plants.tcp_port))
         return connection.recv(64).decode()

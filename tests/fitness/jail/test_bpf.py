@@ -54,7 +54,8 @@ def run(machine: Machine, name: str, *arguments: int, **options: bool) -> int:
 def test_what_computing_needs_is_allowed(machine: Machine) -> None:
     names = [name for name in bpf.ALLOWED if name in machine.numbers]
     assert {run(machine, name) for name in names} == {bpf.ALLOW}
-    assert {"read", "write", "mmap", "futex", "ppoll", "exit_group"} <= set(names)
+    assert {"read", "write", "mmap", "ppoll", "exit_group"} <= set(names)
+    assert {run(machine, name) for name in ("futex", "sched_getaffinity", *bpf.CLOCKS)} == {bpf.ALLOW}
 
 
 @MACHINES
@@ -85,6 +86,37 @@ def test_x32_ends_the_process_on_x86_64() -> None:
 def test_signals_go_to_itself_alone(machine: Machine, name: str) -> None:
     assert run(machine, name, PID, 9) == bpf.ALLOW
     assert {run(machine, name, pid, 9) for pid in (0, 1, PID + 1, 0xFFFF_FFFF)} == {REFUSED}
+
+
+@MACHINES
+@pytest.mark.parametrize("name", bpf.CLOCKS)
+def test_clocks_are_its_own_and_the_machines(machine: Machine, name: str) -> None:
+    """The clock of a process is -8 * pid - 6 or so: what others had used of the processor was there to read."""
+    assert {run(machine, name, clock) for clock in range(12)} == {bpf.ALLOW}
+    others = [
+        (~pid << 3 | kind) & half
+        for pid in (0, 1, PID, 4_194_304)
+        for kind in range(8)
+        for half in (2**32 - 1, 2**64 - 1)
+    ]
+    assert {run(machine, name, clock) for clock in others} == {REFUSED}
+
+
+@MACHINES
+def test_a_lock_names_no_other_process(machine: Machine) -> None:
+    """A lock that gives its holder priority is told who holds it, and tells whether there is such a process."""
+    commands = {
+        command: run(machine, "futex", 0, command | bits) for command in range(16) for bits in (0, 128, 256, 384)
+    }
+    assert {command for command, verdict in commands.items() if verdict == bpf.ALLOW} == set(bpf.FUTEX_WAITS)
+    assert set(commands.values()) == {bpf.ALLOW, REFUSED}
+    assert run(machine, "futex", 0, 0x200) == REFUSED
+
+
+@MACHINES
+def test_it_sees_where_it_may_run_itself_and_nobody_else(machine: Machine) -> None:
+    assert {run(machine, "sched_getaffinity", pid) for pid in (0, PID)} == {bpf.ALLOW}
+    assert {run(machine, "sched_getaffinity", pid) for pid in (1, PID + 1, 0xFFFF_FFFF)} == {REFUSED}
 
 
 @MACHINES
@@ -119,6 +151,14 @@ def test_files_are_opened_only_where_some_are_readable(machine: Machine) -> None
     assert run(machine, "openat") == REFUSED
     assert run(machine, "openat", reading=True) == bpf.ALLOW
     assert run(machine, "socket", reading=True) == REFUSED
+
+
+@MACHINES
+def test_an_open_file_tells_of_no_other_process_and_signals_none(machine: Machine) -> None:
+    allowed = {command for command in range(2048) if run(machine, "fcntl", 0, command, reading=True) == bpf.ALLOW}
+    assert allowed == set(bpf.FILE_CONTROLS)
+    get_lock, set_owner, set_signal, set_owner_ex = 5, 8, 10, 15
+    assert not allowed & {get_lock, set_owner, set_signal, set_owner_ex}
 
 
 def test_no_jump_leaves_the_program() -> None:

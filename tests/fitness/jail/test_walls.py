@@ -17,6 +17,7 @@ from fitness.jail.probe import FULL, LEVELS, NONE, REDUCED, probe, report_of
 from fitness.jail.trial import ATTACKS, KINDS
 from fitness.jail.warm import warm
 from population.operations import get, names
+from tests.attacks.worlds import can_have_namespaces
 
 ROOT = Path(__file__).resolve().parents[3]
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -86,8 +87,9 @@ def run_inside(folder: Path, *sources: str, options: tuple[str, ...] = ()) -> li
 WAYS = {
     "whole": (),
     "without namespaces": ("--without", "user-namespaces"),
-    "unprivileged": ("--user", "65534"),
-    "unprivileged without namespaces": ("--user", "65534", "--without", "user-namespaces"),
+    "unprivileged": ("--user", "1234"),
+    "nobody": ("--user", "65534"),
+    "unprivileged without namespaces": ("--user", "1234", "--without", "user-namespaces"),
 }
 
 
@@ -97,15 +99,36 @@ def test_python_inside_reaches_nothing(folder: Path, way: str) -> None:
         pytest.skip("this is an unprivileged user already")
     (found,) = run_inside(folder, ATTACK, options=("--memory", "256", *WAYS[way]))
     returned = found["returned"]
+    world = "an ordinary user" if "--user" in WAYS[way] or os.geteuid() else "root"
     closed = {name: returned[name] for name in ("open", "stat", "socket", "fork", "exec", "signal", "handler")}
     assert set(closed.values()) <= {"PermissionError", "OSError", "FileNotFoundError"}, closed
     assert returned["memory"] in ("OSError", "MemoryError")
     assert returned["environment"] == []
     assert returned["variable"] == "0"
     assert len(json.loads(returned["descriptors"])) <= 1, "the pipe of the answer alone"
-    assert returned["uid"] == 65534 or os.geteuid() not in (0, 65534)
+    uid = int(WAYS[way][1]) if "--user" in WAYS[way] else os.geteuid()
+    assert returned["uid"] == (uid if uid and "namespaces" in found["missing"] else 65534)
     assert (returned["clock"], returned["random"]) == (True, 8)
-    assert ("namespaces" in found["missing"]) == ("without" in way)
+    assert ("namespaces" in found["missing"]) == ("without" in way or not can_have_namespaces(world))
+
+
+def test_root_that_may_not_become_nobody_gives_up_its_capabilities() -> None:
+    """Some containers have such a root; it kept every capability that it had."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    source = (
+        "import codecs, os\n"
+        "from fitness.jail import LAYERS, Walls, enter\n"
+        "codecs.lookup('ascii')\n"
+        "def refuse(groups): raise PermissionError(1, 'Operation not permitted')\n"
+        "os.setgroups = refuse\n"
+        "entered = enter(Walls(256 << 20, keep_fds=(1, 2), without=set(LAYERS) - {'own user'}))\n"
+        "print(entered.missing['own user'], [line for line in open('/proc/self/status') if line.startswith('CapEff')])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, timeout=60, cwd=ROOT, check=False
+    )
+    assert done.stdout == "Operation not permitted ['CapEff:\\t0000000000000000\\n']\n", done.stderr
 
 
 def test_outside_the_same_code_reaches_all_of_it(folder: Path) -> None:
@@ -142,17 +165,49 @@ def test_the_level_is_what_attacks_find(told: Callable[[str], None]) -> None:
         assert probe(without=["namespaces"]).level == FULL, "where user namespaces are forbidden"
     bare = probe(without=["namespaces", "empty root", "Landlock", "system calls"])
     assert bare.level == REDUCED
-    assert {"read a file", "make a netlink socket"} <= {attack.name for attack in bare.succeeded}
+    others = {"read the zygote's processor time", "see where the zygote may run", "find the zygote by a lock"}
+    assert {"read a file", "make a netlink socket", *others} <= {attack.name for attack in bare.succeeded}
+    assert bare.not_run == []
     assert "Landlock" in bare.remedy()
 
 
-def test_without_limits_there_is_no_level() -> None:
+def test_an_attack_that_did_not_run_is_not_refused() -> None:
+    """One that raised for a fault of its own counted as refused, and so did one whose target was never there."""
+    source = (
+        "import json, os\n"
+        "from fitness.jail import trial\n"
+        "from fitness.jail.walls import Walls\n"
+        "names = list(trial.ATTACKS)\n"
+        "trial.ATTACKS[names[1]] = ('files', lambda targets: [][1])\n"
+        "trial.ATTACKS[names[6]] = ('network', trial._no_target)\n"
+        "trial.ATTACKS[names[-3]] = ('memory', lambda targets: os._exit(1))\n"
+        "print(json.dumps(trial.try_walls(Walls(256 << 20))))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, timeout=60, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    report = report_of(json.loads(done.stdout))
+    names = list(ATTACKS)
+    assert {attack.name: attack.detail for attack in report.not_run} == {
+        names[1]: "IndexError: list index out of range",
+        names[6]: "_NoTarget: ",
+        **dict.fromkeys(names[-2:], "it did not start"),
+    }
+    assert {attack.name for attack in report.succeeded} == {names[-3]}, "one that began and said no more"
+    assert report.level == NONE
+    assert f"perhaps {names[1]}" in report.remedy()
+    assert "files 5/6, network 5/6" in report.line()
+
+
+@pytest.mark.parametrize("outcome", ["not run", "succeeded"])
+def test_without_limits_there_is_no_level(outcome: str) -> None:
     attacks = [{"name": kind, "kind": kind, "outcome": "refused", "detail": ""} for kind in KINDS]
     found = {"layers": {}, "missing": {}, "attacks": attacks}
     assert report_of(found).level == FULL
-    attacks[KINDS.index("network")]["outcome"] = "succeeded"
+    attacks[KINDS.index("network")]["outcome"] = outcome
     assert report_of(found).level == REDUCED
-    attacks[KINDS.index("memory")]["outcome"] = "succeeded"
+    attacks[KINDS.index("memory")]["outcome"] = outcome
     assert report_of(found).level == NONE
     assert report_of({**found, "attacks": []}).level == NONE
 
