@@ -6,10 +6,13 @@ Nouns: *level* ("full", "reduced" or "none", see ``fitness/JAIL.md``), *accepted
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from evolve.config import CampaignConfig
 from fitness.jail.probe import FULL, LEVELS
-from population.errors import ConfigError
+from population.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from evolve.config import CampaignConfig
 
 
 def lowest(levels: Iterable[str]) -> str | None:
@@ -20,6 +23,13 @@ def lowest(levels: Iterable[str]) -> str | None:
 def is_enough(level: str, accepted: str) -> bool:
     """Returns whether a level is at least the accepted one."""
     return LEVELS.index(level) >= LEVELS.index(accepted)
+
+
+def checked_level(accepted: str) -> str:
+    """Returns the level that somebody accepts. Raises InputError where there is none of this name."""
+    if accepted not in LEVELS:
+        raise InputError(f"--accept-level {accepted!r}: choose full, reduced or none")
+    return accepted
 
 
 def check_user_code(config: CampaignConfig, brought: Sequence[str], level: str) -> None:
