@@ -30,6 +30,8 @@ BASELINES_FILE = "baselines.json"
 #: The plain network: the campaign's own graph at its widest, trained once, with usual settings that nobody tuned.
 PLAIN_SETTINGS = {"steps": 600, "batch": 128, "optimiser": "adamw", "learning_rate": 3e-3, "schedule": "cosine"}
 PLAIN_SEED = 0
+#: What a method may raise: jails and simulators, scikit-learn, torch.
+FAILURES = (EvolveError, ValueError, ArithmeticError, RuntimeError, MemoryError)
 NAMES = {
     "logistic_regression": "logistic regression",
     "svc": "support vector machine (SVC)",
@@ -98,7 +100,7 @@ def _tried(name: str, computed: Callable[[], list[Baseline]]) -> list[Baseline]:
     """Returns what was computed, or one baseline that says why it is missing."""
     try:
         return computed()
-    except (EvolveError, ValueError, ArithmeticError, RuntimeError, MemoryError) as error:  # of jails, scikit-learn, torch
+    except FAILURES as error:
         return [Baseline(name, {}, missing=one_line(str(error)))]
 
 
