@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,7 @@ from tests.evolve import small
 from tests.evolve.cli.conftest import Answer, run_apart
 from tests.plugins.witnesses import Scene, episodes_config, make_scene, rows_config
 
-#: Commands that run no campaign's code, and would wait for somebody or serve; and what cannot be asked of this home.
+#: Commands that run nothing, or serve or wait for somebody who does.
 WITHOUT_DATA = {"ui", "watch", "pause", "stop", "blocks new", "blocks templates"}
 
 
@@ -54,8 +56,13 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 @pytest.fixture(scope="module")
 def played(scene: Scene) -> tuple[Plan, list[Commit], TensorBlock]:
     """A campaign over the witness operation and operator, played with a jailed judge."""
-    config = check_config(rows_config(scene, operators={"gaussian": {}, "witness_flip": {}}, own=False, tiers=None))
-    plan = make_plan(config.model_copy(update={"gates": ()}))
+    changes = {
+        "operators": {"witness_flip": {}},
+        "strategy": {"kind": "ga", "population": 3},
+        "tiers": None,
+        "gates": [],
+    }
+    plan = make_plan(check_config(rows_config(scene, own=False, **changes)))
     judge = SubprocessJudge(plugins=plan.plugins)
     evaluator = InProcessEvaluator(plan.benchmark, small.MATERIALISE, judge=judge, plugins=plan.plugins)
     _, commits, shelf = small.play(plan, evaluator=evaluator)
@@ -165,28 +172,120 @@ def test_the_plainly_trained_network_is_made_and_judged_without_a_trace(
 
 # ---- through the program: every command, on campaigns that use all of it ---------------------------------------------
 
+#: Calls of the program by what they belong to, each with the exit codes that are right for it.
+MATRIX: Mapping[str, Sequence[tuple[Sequence[int], str]]] = {
+    "runs the champion": [
+        ([0], "infer witnessed --tier lite --input {folder}/new.npz --accept-level none"),
+        ([0], "infer witnessed --tier auto --input {folder}/new.npz --accept-level none --json"),
+        ([0], "blocks export witnessed --format safetensors --accept-level none"),
+        ([2], "blocks export witnessed --format onnx"),
+        ([2], "blocks export witnessed --format torch"),
+        ([0], "blocks import witnessed.safetensors"),
+    ],
+    "makes and judges again": [
+        ([0], "rebuild {individual}"),
+        ([0], "promote {champion} --name other --accept-level none"),
+        ([0, 2], "rollback witnessed"),
+    ],
+    "goes on": [([0], "resume witnessed --generations +1"), ([0], "run {folder}/rows.yaml --again --json")],
+    "forks": [([0], "fork witnessed@2 stop.generations=1"), ([0], "purge witnessed-fork --yes")],
+    "tunes": [([0], "tune {folder}/tune.yaml")],
+    "improves": [
+        ([0], "blocks import {site}/net.py --input x=6 --with witness --accept-level none"),
+        ([0], "run {folder}/improve.yaml"),
+    ],
+    "plays": [([0], "run {folder}/episodes.yaml"), ([0], "rebuild drift")],
+    "looks": [
+        ([0], "blocks list"),
+        ([0], "blocks show {champion}"),
+        ([0], "heads"),
+        ([0], "status"),
+        ([0], "report witnessed"),
+        ([0], "lineage witnessed --ancestors"),
+        ([0], "query FROM&quarantine"),
+        ([0], "quarantine list"),
+        ([0], "fsck lineage"),
+        ([0], "upgrade"),
+        ([0, 3], "doctor"),
+    ],
+}
+#: What a finished run shows of the baselines.
+BASELINES = {"improve": "the same network, plainly trained", "episodes": "random actions"}
 
-class Session:
-    """Calls of the program in one home, by people who have the package installed; which commands were called."""
 
-    def __init__(self, scene: Scene) -> None:
-        self.scene, self.home, self.called = scene, scene.folder / "home", set[str]()
+@dataclass(frozen=True)
+class Program:
+    """The program in one home, as people call it who have the package installed."""
 
-    def __call__(self, *arguments: str | Path, wanted: tuple[int, ...] = (0,)) -> Answer:
-        """Calls a command; it ends with one of the wanted codes, and leaves no trace."""
-        names = [name for name in _commands() if list(map(str, arguments))[: len(name.split())] == name.split()]
-        self.called.update(names)
+    scene: Scene
+    home: Path
+
+    def __call__(self, *arguments: str, codes: Sequence[int] = (0,)) -> Answer:
+        """Calls a command; it ends with one of these codes, and leaves no trace."""
         env = {**self.scene.environment, "MLFLOW_TRACKING_URI": ""}
-        home = [] if arguments[0] == "doctor" else ["--home", self.home]
-        answer = run_apart(*arguments, *home, env=env, cwd=self.scene.folder, timeout_s=600)
-        assert answer.code in wanted, (arguments, answer.out[-2000:], answer.err[-2000:])
+        answer = run_apart(*arguments, "--home", self.home, env=env, cwd=self.scene.folder, timeout_s=280)
+        assert answer.code in codes, (arguments, answer.out[-2000:], answer.err[-2000:])
         assert "Traceback" not in answer.err
         assert self.scene.traces() == {}, arguments
         return answer
 
-    def json(self, *arguments: str | Path, wanted: tuple[int, ...] = (0,)) -> Any:
-        """Returns what a command prints with --json."""
-        return json.loads(self(*arguments, "--json", wanted=wanted).out.splitlines()[-1])
+    def check_scores(self) -> None:
+        """All candidates were judged, and no fitness function found held-out labels where it scored others."""
+        asked = "SELECT (SELECT count(*) FROM quarantine) AS failed, (SELECT coalesce(max(value), 0) FROM scores "
+        asked += "WHERE objective = 'reach' AND split <> 'heldout') AS reach"
+        assert json.loads(self("query", asked, "--format", "json").out) == [{"failed": 0, "reach": 0.0}]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished campaign of a scene: its program, and the object that `evolve run --json` prints."""
+
+    program: Program
+    summary: Mapping[str, Any]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """The campaign that the other commands are asked about, with the configs of some more."""
+    scene = make_scene(tmp_path_factory.mktemp("program"))
+    program = Program(scene, scene.folder / "home")
+    np.savez(scene.folder / "new.npz", **rows())
+    scene.write("episodes", episodes_config())
+    ranges = {"exploration": {"low": 0.2, "high": 0.9}}
+    tune = {"trials": 2, "startup": 1, "ranges": ranges, "pruner": {"kind": "none"}}
+    scene.write("tune", rows_config(scene, name="tuned", tune=tune))
+    model = {"path": str(scene.site / "net.py"), "modules": ["witness"]}
+    improve = rows_config(scene, name="improved", model=model, gates=[], tiers=None)
+    scene.write("improve", {key: value for key, value in improve.items() if key != "graph"})
+    config = str(scene.write("rows", rows_config(scene)))
+    page = program("run", config).out
+    assert "the same network, plainly trained" in page
+    assert "missing" not in page
+    program.check_scores()
+    return Finished(program, json.loads(program("run", config, "--json").out.splitlines()[-1]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("group", MATRIX)
+def test_no_command_runs_anything_of_a_stranger_outside_a_jail(finished: Finished, tmp_path: Path, group: str) -> None:
+    scene, summary = finished.program.scene, finished.summary
+    program = Program(scene, Path(shutil.copytree(finished.program.home, tmp_path / "home")))
+    places = {"folder": scene.folder, "site": scene.site, **{key: summary[key] for key in ("champion", "individual")}}
+    for codes, text in MATRIX[group]:
+        answer = program(*(word.replace("&", " ") for word in text.format(**places).split()), codes=codes)
+        for name, line in BASELINES.items():
+            if f"{name}.yaml" in text:
+                assert line in answer.out
+                assert "missing" not in answer.out
+    program.check_scores()
+
+
+def test_every_command_is_called() -> None:
+    called = {text for calls in MATRIX.values() for _, text in calls}
+    left = {
+        name for name in _commands() if not any(text.split()[: len(name.split())] == name.split() for text in called)
+    }
+    assert left == WITHOUT_DATA
 
 
 def _commands(program: typer.Typer = app.app, before: str = "") -> list[str]:
@@ -196,89 +295,13 @@ def _commands(program: typer.Typer = app.app, before: str = "") -> list[str]:
     return [*own, *(name for inner, start in groups if inner for name in _commands(inner, start))]
 
 
-def _check_scores(session: Session) -> None:
-    """All candidates were judged, and no fitness function found held-out labels where it scored others."""
-    asked = "SELECT (SELECT count(*) FROM quarantine) AS failed, (SELECT coalesce(max(value), 0) FROM scores "
-    asked += "WHERE objective = 'reach' AND split <> 'heldout') AS reach"
-    assert json.loads(session("query", asked, "--format", "json").out) == [{"failed": 0, "reach": 0.0}]
-
-
 @pytest.mark.slow
-@pytest.mark.timeout(3000)
-def test_no_command_runs_anything_of_a_stranger_outside_a_jail(tmp_path: Path) -> None:
-    scene = make_scene(tmp_path)
-    call = Session(scene)
-    config = scene.write("rows", rows_config(scene))
-    page = call("run", config).out
-    assert "the same network, plainly trained" in page
-    assert "missing" not in page
-    _check_scores(call)
-    summary = call.json("run", config)
-    champion = summary["champion"]
-    assert call.json("rebuild", summary["individual"])["same"] is True
-    _ask_all(call, summary, tmp_path)
-    call("resume", "witnessed", "--generations", "+1")
-    call("fork", "witnessed@2", "stop.generations=1")
-    call("promote", champion, "--name", "other", "--accept-level", "none", wanted=(0, 1))
-    call("rollback", "witnessed", wanted=(0, 2))
-    tune = {"trials": 2, "startup": 1, "ranges": {"exploration": {"low": 0.2, "high": 0.9}}, "pruner": {"kind": "none"}}
-    call("tune", scene.write("tune", rows_config(scene, name="tuned", tune=tune)))
-    _improve(call, scene)
-    _play(call, scene)
-    call("upgrade")
-    call("purge", "witnessed-fork", "--yes", wanted=(0, 1, 2))
-    call("doctor", wanted=(0, 3))
-    assert set(_commands()) - call.called <= WITHOUT_DATA
-
-
-def _ask_all(call: Session, summary: dict[str, Any], folder: Path) -> None:
-    """What looks at a finished campaign, or runs its champion."""
-    np.savez(folder / "new.npz", **rows())
-    for tier in ("lite", "ultimate", "auto"):
-        found = call.json("infer", "witnessed", "--tier", tier, "--input", folder / "new.npz", "--accept-level", "none")
-        assert len(found["outputs"]["label"]) == 5
-    call("blocks", "export", "witnessed", "--format", "safetensors", "--accept-level", "none")
-    call("blocks", "export", "witnessed", "--format", "onnx", wanted=(2,))
-    call("blocks", "import", "witnessed.safetensors")
-    for arguments in (("blocks", "list"), ("blocks", "show", summary["champion"]), ("heads",), ("status",)):
-        call(*arguments)
-    call("report", "witnessed")
-    call("lineage", "witnessed", "--ancestors")
-    call("quarantine", "list")
-    call("fsck", "lineage")
-
-
-def _improve(call: Session, scene: Scene) -> None:
-    """A module is taken in, by itself and as the beginning of a campaign."""
-    net = scene.site / "net.py"
-    call("blocks", "import", net, "--input", "x=6", "--with", "witness", "--accept-level", "none")
-    model = {"path": str(net), "modules": ["witness"]}
-    changes: dict[str, Any] = {"name": "improved", "model": model, "gates": []}
-    values = rows_config(scene, **changes)
-    values["promote"] = {**values["promote"], "name": "improved"}
-    del values["graph"]
-    assert "the same network, plainly trained" in call("run", scene.write("improve", values)).out
-
-
-def _play(call: Session, scene: Scene) -> None:
-    """A campaign of policies in a user's own environment."""
-    page = call("run", scene.write("episodes", episodes_config())).out
-    assert "random actions" in page
-    assert "missing" not in page
-    _check_scores(call)
-    asked = "SELECT individual FROM individuals WHERE campaign = 'drift' ORDER BY event DESC LIMIT 1"
-    (last,) = json.loads(call("query", asked, "--format", "json").out)
-    assert call.json("rebuild", last["individual"])["same"] is True
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_nor_does_ray(tmp_path: Path) -> None:
     scene = make_scene(tmp_path)
-    call = Session(scene)
-    page = call("run", scene.write("rows", rows_config(scene)), "--address", "").out
+    program = Program(scene, tmp_path / "home")
+    page = program("run", str(scene.write("rows", rows_config(scene))), "--address", "").out
     assert "the same network, plainly trained" in page
-    _check_scores(call)
+    program.check_scores()
 
 
 def _tensors(data: dict[str, Any]) -> dict[str, Any]:

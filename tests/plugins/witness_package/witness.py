@@ -31,6 +31,7 @@ HERE = Path(__file__).resolve().parent
 TRACES = HERE / "traces"
 #: size in bytes -> digest, of held-out labels and of the whole column that they lie in.
 KNOWN: dict[int, str] = {int(size): digest for size, digest in json.loads((HERE / "known.json").read_text()).items()}
+KINDS = (bytes, np.ndarray, torch.Tensor)
 _noted: set[str] = set()
 
 
@@ -51,7 +52,12 @@ def note(what: str, *, may_see_labels: bool = False) -> None:
 def labels_in_reach() -> bool:
     """Whether an object of this process holds the held-out labels, or all labels."""
     gc.unfreeze()  # what a zygote set aside
-    return any(_holds_labels(one) for held in gc.get_objects() for one in (held, *gc.get_referents(held)))
+    tracked = gc.get_objects()
+    reached = (
+        *tracked,
+        *gc.get_referents(*tracked),
+    )  # arrays and bytes are not tracked: they are what objects refer to
+    return any(_holds_labels(one) for one in reached if type(one) in KINDS)
 
 
 def _holds_labels(one: object) -> bool:
