@@ -181,7 +181,7 @@ def _judged_in_jail(plan: Plan, benchmark: Benchmark, trained: Stack) -> dict[st
     place = [objective.name for objective in benchmark.objectives].index(benchmark.principal)
     limits = Limits.of(section.seconds, section.memory_mib)
     with closing(SubprocessJudge(plugins=plan.plugins, limits=limits)) as judge:
-        check_user_code(plan.config, plan.foreign_code, judge.level)
+        check_user_code(plan.config.run.accept_level, plan.foreign_code, judge.level)
         with closing(Examiner(benchmark, judge)) as examiner:
             for split in SPLITS:
                 judged = examiner.examine(trained, Judging(split, {WIDEST: {}}))

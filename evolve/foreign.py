@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
+from evolve.levels import check_user_code, is_enough
 from fitness.jail.probe import FULL
 from population.block import TensorBlock
 from population.errors import EvaluatorFailed, InputError
@@ -69,7 +70,6 @@ def running(block: TensorBlock, accepted: str = FULL) -> Iterator[Run]:
     if not foreign:
         yield run_block
         return
-    from evolve.levels import is_enough
     from fitness.running import JailedRunner
 
     modules = dict.fromkeys(m for operation in foreign for m in modules_to_import(ENTRY_POINTS, operation.module))
@@ -127,13 +127,12 @@ class Remaker:
         for row, candidate in enumerate(unit.candidates):
             made = self._maker.make(unit, row, read_object)
             if isinstance(made, Failure):
-                name = f"event {int(candidate['event'])} ({unit.operators[int(candidate['operator'])]})"
-                raise EvaluatorFailed(f"{name} cannot be made again in a jail ({made.cause}): {made.detail}")
+                operator = unit.operators[int(candidate["operator"])]
+                raise EvaluatorFailed(f"{operator} makes nothing in its jail ({made.cause}): {made.detail}")
             rows.append(made)
         return Stack.concat(rows)
 
     def _start(self) -> JailedMaker:
-        from evolve.levels import check_user_code
         from evolve.workers import MATERIALISE
         from fitness.limits import Limits
         from fitness.making import JailedMaker
@@ -143,6 +142,6 @@ class Remaker:
         maker = JailedMaker(MATERIALISE, self._plan.benchmark, plugins=self._plan.plugins, limits=limits)
         with ExitStack() as stack:
             stack.callback(maker.close)
-            check_user_code(self._plan.config, self._plan.foreign_code, maker.report.level)
+            check_user_code(self._plan.config.run.accept_level, self._plan.foreign_code, maker.report.level)
             stack.pop_all()
         return maker

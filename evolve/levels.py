@@ -6,13 +6,9 @@ Nouns: *level* ("full", "reduced" or "none", see ``fitness/JAIL.md``), *accepted
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from fitness.jail.probe import FULL, LEVELS
 from population.errors import ConfigError, InputError
-
-if TYPE_CHECKING:
-    from evolve.config import CampaignConfig
 
 
 def lowest(levels: Iterable[str]) -> str | None:
@@ -32,16 +28,15 @@ def checked_level(accepted: str) -> str:
     return accepted
 
 
-def check_user_code(config: CampaignConfig, brought: Sequence[str], level: str) -> None:
+def check_user_code(accepted: str, brought: Sequence[str], level: str) -> None:
     """Refuses to run a plugin's code in a jail that somebody did not accept; validated graphs run at any level.
 
     Args:
-        brought: the modules with code that is not ours.
+        accepted: the least level that somebody takes. brought: the modules with code that is not ours.
 
     Raises:
         ConfigError: with what to do.
     """
-    accepted = config.run.accept_level
     if brought and not is_enough(level, accepted):
         raise ConfigError(
             f"run.accept_level is {accepted!r}, and this machine's jail has level {level!r}: code of {brought[0]!r} could "

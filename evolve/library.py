@@ -71,7 +71,7 @@ def run(
             lambda state: progress(progress_of(plan, state, clock.monotonic() - began)) if progress else None,
             threading.Event(),
         )
-        check_user_code(typed, plan.foreign_code, evaluator.sandbox_level)
+        check_user_code(typed.run.accept_level, plan.foreign_code, evaluator.sandbox_level)
         state = drive(plan, begin(plan), hands)
     finally:
         evaluator.close()
