@@ -188,7 +188,7 @@ MATRIX: Mapping[str, Sequence[tuple[Sequence[int], str]]] = {
         ([0, 2], "rollback witnessed"),
     ],
     "goes on": [([0], "resume witnessed --generations +1"), ([0], "run {folder}/rows.yaml --again --json")],
-    "forks": [([0], "fork witnessed@2 stop.generations=1"), ([0], "purge witnessed-fork --yes")],
+    "forks": [([0], "fork witnessed@2 stop.generations=1"), ([0], "purge witnessed-fork --yes --force")],
     "tunes": [([0], "tune {folder}/tune.yaml")],
     "improves": [
         ([0], "blocks import {site}/net.py --input x=6 --with witness --accept-level none"),
@@ -251,7 +251,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     program = Program(scene, scene.folder / "home")
     np.savez(scene.folder / "new.npz", **rows())
     scene.write("episodes", episodes_config())
-    ranges = {"exploration": {"low": 0.2, "high": 0.9}}
+    ranges = {"exploration": {"low": 0.2, "high": 1.0}}
     tune = {"trials": 2, "startup": 1, "ranges": ranges, "pruner": {"kind": "none"}}
     scene.write("tune", rows_config(scene, name="tuned", tune=tune))
     model = {"path": str(scene.site / "net.py"), "modules": ["witness"]}

@@ -122,7 +122,7 @@ def episodes_config(**changes: Any) -> dict[str, Any]:
         "benchmark": {
             "environment": {
                 "id": "witness_world:WitnessDrift-v0",
-                "episodes": {"train": 1, "validation": 1, "heldout": 1},
+                "episodes": {"train": 2, "validation": 2, "heldout": 2},
             }
         },
         "graph": POLICY,
