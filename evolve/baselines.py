@@ -6,25 +6,32 @@ Nouns: *baseline* (a plain method's score by split, accuracy or R2, and its FLOP
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
-
-import torch
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from evolve.data import located
-from population.errors import NotFound
+from fitness.sheet import has_plugins
+from fitness.verdict import one_line
+from population.errors import EvaluatorFailed, EvolveError, NotFound
+from population.stack import Stack
+from population.tiers import WIDEST
 
 if TYPE_CHECKING:
     from evolve.config import CampaignConfig
     from evolve.home import Home
     from evolve.plan import Plan
     from fitness.benchmark import Benchmark
+    from fitness.task import Task
 
 SPLITS = ("validation", "heldout")
 BASELINES_FILE = "baselines.json"
 #: The plain network: the campaign's own graph at its widest, trained once, with usual settings that nobody tuned.
 PLAIN_SETTINGS = {"steps": 600, "batch": 128, "optimiser": "adamw", "learning_rate": 3e-3, "schedule": "cosine"}
 PLAIN_SEED = 0
+#: What a method may raise: jails and simulators, scikit-learn, torch.
+FAILURES = (EvolveError, ValueError, ArithmeticError, RuntimeError, MemoryError)
 NAMES = {
     "logistic_regression": "logistic regression",
     "svc": "support vector machine (SVC)",
@@ -36,60 +43,119 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Baseline:
-    """One plain method. scores: the principal metric by split; flops: counted per sample, None where nobody counts them."""
+    """One plain method.
+
+    Attributes:
+        scores: the principal metric by split; empty where it is missing. flops: counted per sample, None where nobody
+            counts them. missing: why there is no score, in words.
+    """
 
     name: str
     scores: dict[str, float]
     flops: int | None = None
+    missing: str = ""
 
 
 def baselines_of(config: CampaignConfig, home: Home, campaign: str) -> list[Baseline]:
-    """Returns the baselines of a campaign's benchmark; computed once and kept beside the campaign's config."""
+    """Returns the baselines of a campaign's benchmark; computed once, and kept beside the campaign's config if none is missing.
+
+    A method that fails is told as missing: a finished campaign is finished.
+    """
     path = home.campaign_dir(campaign) / BASELINES_FILE
     try:
         return [Baseline(**entry) for entry in json.loads(home.files.read_bytes(path))]
     except (NotFound, ValueError, TypeError):  # not there, or of another version
         found = compute(located(config, home))
-    data = json.dumps([asdict(baseline) for baseline in found], indent=2).encode() + b"\n"
-    home.files.write_atomic(path, data, mode=0o644, replace=True)
+    if not any(baseline.missing for baseline in found):
+        data = json.dumps([_kept(baseline) for baseline in found], indent=2).encode() + b"\n"
+        home.files.write_atomic(path, data, mode=0o644, replace=True)
     return found
+
+
+def _kept(baseline: Baseline) -> dict[str, Any]:
+    return {"name": baseline.name, "scores": baseline.scores, "flops": baseline.flops}
 
 
 def compute(config: CampaignConfig) -> list[Baseline]:
     """Returns what plain methods reach on what the campaign was judged on: a plainly trained network, a support vector
     machine and a linear model on rows; random actions in episodes."""
     from evolve.plan import make_plan
-    from fitness.baselines import baseline_scores, random_return
     from fitness.benchmark import Benchmark
     from fitness.episodes import Episodes
     from fitness.forward import single_threaded
 
     plan = make_plan(config)
     if isinstance(plan.benchmark, Episodes):
-        return [Baseline("random actions", {split: random_return(plan.benchmark, split) for split in SPLITS}, 0)]
+        return _tried("random actions", lambda: [_random_actions(plan.benchmark)])
     benchmark = plan.benchmark
     assert isinstance(benchmark, Benchmark), "a task is rows or episodes"
     if benchmark.scoring is not None and benchmark.scoring.takes == "stack":
         return []  # there are no rows
+    plain = _tried("plain methods of scikit-learn", lambda: _plain_methods(benchmark))
+    with single_threaded():  # kernels as small as these wait for each other longer than they compute
+        return [*_tried("the same network, plainly trained", lambda: [_plain_network(plan, benchmark)]), *plain]
+
+
+def _tried(name: str, computed: Callable[[], list[Baseline]]) -> list[Baseline]:
+    """Returns what was computed, or one baseline that says why it is missing."""
+    try:
+        return computed()
+    except FAILURES as error:
+        return [Baseline(name, {}, missing=one_line(str(error)))]
+
+
+def _random_actions(task: Task) -> Baseline:
+    from fitness.baselines import random_return
+    from fitness.episodes import Episodes
+
+    assert isinstance(task, Episodes), "only simulators take actions"
+    return Baseline("random actions", {split: random_return(task, split) for split in SPLITS}, 0)
+
+
+def _plain_methods(benchmark: Benchmark) -> list[Baseline]:
+    from fitness.baselines import baseline_scores
+
     by_split = {split: baseline_scores(benchmark, split) for split in SPLITS}
-    plain = [
+    return [
         Baseline(NAMES.get(name, name), {split: by_split[split][name] for split in SPLITS})
         for name in by_split[SPLITS[0]]
     ]
-    with single_threaded():  # kernels as small as these wait for each other longer than they compute
-        return [_plain_network(plan, benchmark), *plain]
 
 
 def _plain_network(plan: Plan, benchmark: Benchmark) -> Baseline:
+    """Returns the campaign's own graph, trained once; where it holds operations of others they run in jails alone."""
+    trained = Stack.from_row_bytes(plan.graph, [_trained_row(plan)])
+    scores = (
+        _judged_in_jail(plan, benchmark, trained) if has_plugins(plan.graph) else _scores_here(plan, benchmark, trained)
+    )
+    return Baseline("the same network, plainly trained", scores, plan.graph.flops(plan.graph.symbols))
+
+
+def _trained_row(plan: Plan) -> bytes:
+    """Returns the trained network's bytes: two recipes, made as those of any individual are."""
     from evolve import operators
-    from evolve.operators.registry import Making
+    from evolve.rebuild import Record, rebuild_rows
+    from evolve.recipe import canonical_settings
+    from evolve.strategies import Proposal
+
+    init, burst = operators.get("init@1"), operators.get("burst@1")
+    first = canonical_settings(init.settings().model_dump(mode="json"))
+    second = canonical_settings(burst.settings.model_validate(PLAIN_SETTINGS).model_dump(mode="json"))
+    read = (plan.benchmark.digest("train"),)
+    recipes = [
+        Proposal(init.key, (), (), PLAIN_SEED, first),
+        Proposal(burst.key, (0,), ("parent",), PLAIN_SEED, second, read),
+    ]
+    records = {event: Record(event, "", recipe, None, 0.0) for event, recipe in enumerate(recipes)}
+    return rebuild_rows(plan, records, [1]).rows[1]
+
+
+def _scores_here(plan: Plan, benchmark: Benchmark, trained: Stack) -> dict[str, float]:
+    import torch
+
     from fitness.measure import measure
     from population.interpret import run_stack
 
-    init, burst = operators.get("init@1"), operators.get("burst@1")
-    first = init.apply(Making(plan.graph, (), [PLAIN_SEED]), init.settings())
-    making = Making(plan.graph, (first,), [PLAIN_SEED], benchmark)
-    trained = burst.apply(making, burst.settings.model_validate(PLAIN_SETTINGS))
     scores, channels = {}, benchmark.channels_of([name for name, _ in plan.graph.outputs])
     for split in SPLITS:
         rows = {
@@ -100,4 +166,26 @@ def _plain_network(plan: Plan, benchmark: Benchmark) -> Baseline:
         answers = torch.cat([outputs[channel] for channel in channels], dim=1).numpy()
         found = measure(answers, benchmark.targets_of(split), benchmark)
         scores[split] = float(found.scores[benchmark.principal][0])
-    return Baseline("the same network, plainly trained", scores, plan.graph.flops(plan.graph.symbols))
+    return scores
+
+
+def _judged_in_jail(plan: Plan, benchmark: Benchmark, trained: Stack) -> dict[str, float]:
+    """Returns the scores of outputs that a judge's jail gives. Raises: EvaluatorFailed where it gives none."""
+    from evolve.levels import check_user_code
+    from fitness import verdict
+    from fitness.evaluator import Judging
+    from fitness.examiner import Examiner
+    from fitness.judge import Limits, SubprocessJudge
+
+    section, scores = plan.config.limits, {}
+    place = [objective.name for objective in benchmark.objectives].index(benchmark.principal)
+    limits = Limits.of(section.seconds, section.memory_mib)
+    with closing(SubprocessJudge(plugins=plan.plugins, limits=limits)) as judge:
+        check_user_code(plan.config.run.accept_level, plan.foreign_code, judge.level)
+        with closing(Examiner(benchmark, judge)) as examiner:
+            for split in SPLITS:
+                judged = examiner.examine(trained, Judging(split, {WIDEST: {}}))
+                if judged.verdicts[0] != verdict.OK:
+                    raise EvaluatorFailed(f"it fails in its jail ({judged.verdicts[0]}): {judged.details[0]}")
+                scores[split] = float(judged.scores[0, 0, place])
+    return scores

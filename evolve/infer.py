@@ -21,9 +21,11 @@ import numpy as np
 import torch
 
 from evolve.address import resolve_block, split_target
+from evolve.foreign import Run, running
 from evolve.inputs import read_inputs, read_rows
 from evolve.serving import inputs_of
 from fitness.forward import single_threaded
+from fitness.jail.probe import FULL
 from fitness.tables.read import SUFFIXES
 from population import dims, operations
 from population.block import TensorBlock
@@ -69,7 +71,9 @@ class Answers:
             self.tiers[row], self.exits[row] = tier, _gate_text(gate) if gate else None
 
 
-def infer(home: Home, target: str, inputs: Path, clock: Clock | None = None) -> dict[str, Any]:
+def infer(
+    home: Home, target: str, inputs: Path, clock: Clock | None = None, accept_level: str = FULL
+) -> dict[str, Any]:
     """Returns ``{"outputs": {channel: nested lists}, "provenance": {...}}`` of a block for the rows of a file, and what its
     decoder makes of the outputs: ``"answers": {target column: {"answer": [...], "confidence": [...]}}``.
 
@@ -77,9 +81,11 @@ def infer(home: Home, target: str, inputs: Path, clock: Clock | None = None) -> 
         target: ``NAME|BLOCK[@tier|@auto]``; the highest tier by default.
         inputs: .npz (an array a channel), .npy or .csv (a block with one input), .json; of a block with a decoder raw rows,
             in CSV, Parquet or JSON with the names of the table's columns.
+        accept_level: the least isolation that operations of other packages may run at.
 
     Raises:
-        NotFound: no such head, block or file. InputError: the file does not hold what the block reads; it is named.
+        NotFound: no such head, block or file. InputError: the file does not hold what the block reads; it is named. Or the
+            block holds an operation of another package, which fails in its jail, or the jail is not what was accepted.
     """
     name, tier = split_target(target)
     cid = resolve_block(home, name)
@@ -92,21 +98,28 @@ def infer(home: Home, target: str, inputs: Path, clock: Clock | None = None) -> 
         tensors = inputs_of(block, data)
     except InputError as error:
         raise InputError(f"--input {inputs}: {error}") from error
-    return answer_of(block, cid, tier, tensors, clock or SystemClock())
+    with running(block, accept_level) as run:
+        return answer_of(block, cid, tier, tensors, clock or SystemClock(), run)
 
 
-def answer_of(block: TensorBlock, cid: str, tier: str, inputs: Tensors, clock: Clock) -> dict[str, Any]:
-    """Returns outputs and provenance of a block for inputs ``[N, *shape]``, at a tier or by its exit gates ("auto")."""
+def answer_of(
+    block: TensorBlock, cid: str, tier: str, inputs: Tensors, clock: Clock, run: Run = run_block
+) -> dict[str, Any]:
+    """Returns outputs and provenance of a block for inputs ``[N, *shape]``, at a tier or by its exit gates ("auto").
+
+    Args:
+        run: what answers for the block, see ``evolve.foreign.running``.
+    """
     began = clock.monotonic()
     num_rows = len(next(iter(inputs.values())))
     answers = Answers.none_yet([channel for channel, _ in block.graph.outputs], num_rows)
     with torch.no_grad(), single_threaded():
         for rows in _pieces(range(num_rows)):
             if tier == "auto":
-                _climb(block, inputs, rows, answers)
+                _climb(block, inputs, rows, answers, run)
             else:
                 _count(answers, rows, block.flops(tier))
-                answers.settle(rows, run_block(block, _take(inputs, rows), tier), tier)
+                answers.settle(rows, run(block, _take(inputs, rows), tier), tier)
     outputs = {channel: values for channel, values in answers.outputs.items() if any(v is not None for v in values)}
     told = {} if block.decoder is None else {"answers": _words(block.decoder, outputs)}
     return {"outputs": outputs, **told, "provenance": _provenance(answers, cid, tier, clock.monotonic() - began)}
@@ -128,18 +141,18 @@ def _words(decoder: Decoder, outputs: Mapping[str, list[Any]]) -> dict[str, dict
     return found
 
 
-def _climb(block: TensorBlock, inputs: Tensors, rows: Sequence[int], answers: Answers) -> None:
+def _climb(block: TensorBlock, inputs: Tensors, rows: Sequence[int], answers: Answers, run: Run) -> None:
     """Answers these rows tier by tier, each row until one of the block's exit gates passes for it."""
     waiting = list(rows)
     for tier in block.tier_names:
         gates = [gate for gate in block.gates if gate.tier in (None, tier)]
         for gate in gates:
             if gate.output is not None and waiting:
-                waiting = _leave_midway(block, inputs, waiting, answers, tier, gate)
+                waiting = _leave_midway(block, inputs, waiting, answers, tier, gate, run)
         if not waiting:
             return
         _count(answers, waiting, block.flops(tier))
-        found = run_block(block, _take(inputs, waiting), tier)
+        found = run(block, _take(inputs, waiting), tier)
         is_last = tier == block.tier_names[-1]
         for gate in [] if is_last else [gate for gate in gates if gate.output is None]:
             passed = gate.passes(found)
@@ -150,12 +163,12 @@ def _climb(block: TensorBlock, inputs: Tensors, rows: Sequence[int], answers: An
 
 
 def _leave_midway(
-    block: TensorBlock, inputs: Tensors, waiting: list[int], answers: Answers, tier: str, gate: ExitGate
+    block: TensorBlock, inputs: Tensors, waiting: list[int], answers: Answers, tier: str, gate: ExitGate, run: Run
 ) -> list[int]:
     """Lets rows go by an intermediate output, computing no more than it needs; returns the rows that stay."""
     assert gate.output is not None
     wanted = tuple(dict.fromkeys((gate.output, *gate.channels)))
-    found = run_block(block, _take(inputs, waiting), tier, wanted)
+    found = run(block, _take(inputs, waiting), tier, wanted)
     passed = gate.passes(found)
     leaving = _chosen(waiting, passed)
     _count(answers, leaving, _flops_of(block.graph_of(tier), wanted))

@@ -161,7 +161,7 @@ def _drive(plan: Plan, job: _Job, writer: LineageWriter, patience: Patience, beg
     evaluator = make_evaluator(plan)
     try:
         plan = replace(plan, sandbox_level=evaluator.sandbox_level)
-        check_user_code(plan.config, plan.foreign_code, plan.sandbox_level)
+        check_user_code(plan.config.run.accept_level, plan.foreign_code, plan.sandbox_level)
         job.tracker.begin(job.handle, plan.config.model_dump(mode="json"), {"campaign_key": plan.key.hex()})
         shelf = StoreShelf(plan, job.home.block_store())
         checkpoints = Checkpoints(plan, job.home.files, job.folder)

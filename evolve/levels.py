@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from evolve.config import CampaignConfig
 from fitness.jail.probe import FULL, LEVELS
-from population.errors import ConfigError
+from population.errors import ConfigError, InputError
 
 
 def lowest(levels: Iterable[str]) -> str | None:
@@ -22,16 +21,22 @@ def is_enough(level: str, accepted: str) -> bool:
     return LEVELS.index(level) >= LEVELS.index(accepted)
 
 
-def check_user_code(config: CampaignConfig, brought: Sequence[str], level: str) -> None:
+def checked_level(accepted: str) -> str:
+    """Returns the level that somebody accepts. Raises InputError where there is none of this name."""
+    if accepted not in LEVELS:
+        raise InputError(f"--accept-level {accepted!r}: choose full, reduced or none")
+    return accepted
+
+
+def check_user_code(accepted: str, brought: Sequence[str], level: str) -> None:
     """Refuses to run a plugin's code in a jail that somebody did not accept; validated graphs run at any level.
 
     Args:
-        brought: the modules with code that is not ours.
+        accepted: the least level that somebody takes. brought: the modules with code that is not ours.
 
     Raises:
         ConfigError: with what to do.
     """
-    accepted = config.run.accept_level
     if brought and not is_enough(level, accepted):
         raise ConfigError(
             f"run.accept_level is {accepted!r}, and this machine's jail has level {level!r}: code of {brought[0]!r} could "

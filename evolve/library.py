@@ -12,6 +12,7 @@ from typing import Any
 
 from evolve.campaign import begin
 from evolve.config import CampaignConfig, check_config
+from evolve.levels import check_user_code
 from evolve.outcome import Progress, progress_of, summary_of
 from evolve.plan import make_plan
 from evolve.publish import MemoryShelf
@@ -48,7 +49,8 @@ def run(
         workers: processes; the result does not depend on how many.
 
     Raises:
-        ConfigError, InvalidGraph, BenchmarkError: something does not fit; nothing was computed.
+        ConfigError, InvalidGraph, BenchmarkError: something does not fit, or the jail is not what
+            ``run.accept_level`` asks for code of others; nothing was computed.
     """
     typed = config if isinstance(config, CampaignConfig) else check_config(config)
     plan = make_plan(typed, benchmark)
@@ -69,6 +71,7 @@ def run(
             lambda state: progress(progress_of(plan, state, clock.monotonic() - began)) if progress else None,
             threading.Event(),
         )
+        check_user_code(typed.run.accept_level, plan.foreign_code, evaluator.sandbox_level)
         state = drive(plan, begin(plan), hands)
     finally:
         evaluator.close()

@@ -80,6 +80,8 @@ def _again(compared: Mapping[str, Any] | None) -> str:
 
 
 def _reached(summary: Mapping[str, Any], decision: Decision | None, baselines: Sequence[Baseline]) -> Table:
+    from rich.text import Text
+
     heldout = (decision.heldout if decision else None) or summary.get("heldout") or {}
     metric = summary.get("metric", "accuracy")
     table = _table(f"What was reached: {metric}", ("", "validation", "held-out", "FLOPs a sample"))
@@ -93,7 +95,8 @@ def _reached(summary: Mapping[str, Any], decision: Decision | None, baselines: S
         table.add_section()
     for baseline in baselines:
         reached = (number(baseline.scores.get(split)) for split in ("validation", "heldout"))
-        table.add_row(baseline.name, *reached, number(baseline.flops))
+        missing = f" (missing: {baseline.missing})" if baseline.missing else ""
+        table.add_row(Text(f"{baseline.name}{missing}"), *reached, number(baseline.flops))
     return table
 
 

@@ -79,9 +79,11 @@ class Plan:
 
     @property
     def foreign_code(self) -> tuple[str, ...]:
-        """What of the campaign's code is not ours: modules of plugins, the file of a fitness function."""
-        section = self.config.fitness
-        return (*self.plugins, *((section.file or section.function,) if section is not None else ()))
+        """What of the campaign's code is not ours: modules of plugins and of an environment, the file of a fitness function."""
+        section, environment = self.config.fitness, self.config.benchmark.environment
+        module = environment.id.rpartition(":")[0] if environment is not None else ""
+        function = (section.file or section.function,) if section is not None else ()
+        return (*self.plugins, *((module,) if module else ()), *function)
 
     def individual(self, event: int) -> str:
         """Returns the id of a birth of this campaign, or of a founder, which a negative event number names."""

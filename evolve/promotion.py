@@ -20,7 +20,7 @@ from evolve.candidate import Candidate, find_candidate, interface_objections
 from evolve.gate import Terms, tests_of
 from evolve.heldout import SPLIT, Finding, look
 from evolve.home import Home
-from evolve.levels import objections_to
+from evolve.levels import check_user_code, objections_to
 from evolve.plan import Plan
 from evolve.serving import export_block
 from evolve.tracker import NullTracker, Tracker
@@ -99,7 +99,7 @@ def promote(
 
     Raises:
         NotFound: no such block. Locked: another process decides. EvaluatorFailed: no judge can be had; the look that was
-            begun counts all the same.
+            begun counts all the same. ConfigError: this machine's jail is less than what code of others needs.
     """
     clock = clock or SystemClock()
     block_id = home.block_store().resolve(block_prefix)
@@ -204,8 +204,8 @@ class _Gate:
         if objections or candidate.plan is None:
             self._write({**row, "decision": REFUSED, "reason": "; ".join(objections)})
             return Decision(REFUSED, objections, sequence, candidate.block_id)
-        terms = self._begin_look(row, candidate.plan, wishes)
-        with _judge(candidate.plan, judge) as taken:
+        with _judge(candidate.plan, judge, wishes.accepted_level) as taken:
+            terms = self._begin_look(row, candidate.plan, wishes)
             findings = look([candidate.block, *([old] if old else [])], candidate.plan.benchmark, taken)
             terms.evidence["sandbox_level"] = taken.level
         if standing is not None:
@@ -366,14 +366,19 @@ def _row_of(head: Head) -> dict[str, Any]:
 
 
 @contextmanager
-def _judge(plan: Plan, judge: Judge | None) -> Iterator[Judge]:
-    """Yields the judge that was given, or one of the campaign's plugins and limits that is closed afterwards."""
+def _judge(plan: Plan, judge: Judge | None, accepted: str) -> Iterator[Judge]:
+    """Yields the judge that was given, or one of the campaign's plugins and limits that is closed afterwards.
+
+    Raises ConfigError where code of others would run in a jail that is not what was accepted.
+    """
     if judge is not None:
         yield judge
         return
     section = plan.config.limits
     limits = Limits.of(section.seconds, section.memory_mib)
     with closing(SubprocessJudge(plugins=plan.plugins, limits=limits)) as own:
+        if plan.foreign_code:
+            check_user_code(accepted, plan.foreign_code, own.level)
         yield own
 
 

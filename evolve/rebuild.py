@@ -6,6 +6,7 @@ Nouns: *pedigree* (an individual, its ancestors and their recipes, as the lineag
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,11 @@ import numpy as np
 from blake3 import blake3
 
 from evolve import operators
-from evolve.materialise import materialise
+from evolve.foreign import Remaker
 from evolve.plan import Plan, settings_value
 from evolve.strategies import Batch, Proposal
 from evolve.units import Tiers, cut_batch
-from population.errors import LineageCorrupt, NotFound
+from population.errors import EvaluatorFailed, JailUnavailable, LineageCorrupt, NotFound
 from population.lineage.records import Births, Commit
 
 if TYPE_CHECKING:
@@ -109,21 +110,23 @@ def _fitness(plan: Plan, births: Births) -> np.ndarray[tuple[int], np.dtype[np.f
 def rebuild_rows(
     plan: Plan, records: Mapping[int, Record], wanted: Sequence[int], stored: StoredRow | None = None
 ) -> Rebuilt:
-    """Returns the rows of these events, made again from their recipes.
+    """Returns the rows of these events, made again from their recipes; a plugin's code takes part in a jail only.
 
     Args:
         stored: where given, a stored row (a keyframe) stands for everything above it.
 
     Raises:
-        NotFound: an event has no record.
+        NotFound: an event has no record. EvaluatorFailed: a plugin's code fails, or has no jail. ConfigError: the jail is
+            not what the campaign's config accepts.
     """
     missing = [event for event in wanted if event not in records]
     if missing:
         raise NotFound(f"events {missing[:3]} are not in the lineage of this campaign")
     rows: dict[int, bytes] = {}
     order = _needed(records, wanted, rows, stored, plan.origin.row if plan.origin else None)
-    for level in _levels(records, order):
-        _make_level(plan, records, level, rows)
+    with closing(Remaker(plan)) as remaker:
+        for level in _levels(records, order):
+            _make_level(plan, remaker, records, level, rows)
     digests = {event: blake3(row).digest() for event, row in rows.items()}
     return Rebuilt({event: rows[event] for event in wanted}, {event: digests[event] for event in wanted}, len(order))
 
@@ -166,7 +169,9 @@ def _levels(records: Mapping[int, Record], order: Sequence[int]) -> list[list[in
     return [levels[level] for level in sorted(levels)]
 
 
-def _make_level(plan: Plan, records: Mapping[int, Record], events: Sequence[int], rows: dict[int, bytes]) -> None:
+def _make_level(
+    plan: Plan, remaker: Remaker, records: Mapping[int, Record], events: Sequence[int], rows: dict[int, bytes]
+) -> None:
     proposals = tuple(records[event].recipe for event in events)
     objects = {blake3(row).digest(): row for row in (rows[p] for proposal in proposals for p in proposal.parents)}
     digests = {parent: blake3(rows[parent]).digest() for proposal in proposals for parent in proposal.parents}
@@ -176,7 +181,7 @@ def _make_level(plan: Plan, records: Mapping[int, Record], events: Sequence[int]
     tiers: list[Tiers] = [{"ultimate": {}}] * len(proposals)
     positions = range(len(proposals))
     for cut in cut_batch(batch, tiers, positions, digests, plan.graph.to_value(), plan.kernel.candidates, 0):
-        made = materialise(cut.unit, objects.__getitem__, plan.benchmark)
+        made = remaker.make(cut.unit, objects.__getitem__)
         for position, data in zip(cut.positions, made.all_row_bytes(), strict=True):
             rows[events[position]] = data
 
@@ -233,7 +238,12 @@ def _rebuild_in(home: Home, handle: str, commits: Sequence[Commit], event: int) 
         return _undecided(f"the training rows that event {changed[0]} read are not the ones this machine has")
     recorded = str(begun["environment"])
     is_portable = all(operators.get(records[e].recipe.operator).is_portable for e in pedigree)
-    rebuilt = rebuild_rows(plan, records, [event])
+    try:
+        rebuilt = rebuild_rows(plan, records, [event])
+    except JailUnavailable:
+        raise
+    except EvaluatorFailed as error:
+        return _undecided(str(error))
     digest, wanted = rebuilt.digests[event], records[event].digest
     reason = ""
     same: bool | None = digest == wanted

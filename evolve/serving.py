@@ -1,7 +1,7 @@
 """A block as others may run it: a folder that checks itself, and MLflow's loader for it, without pickle.
 
 ``mlflow.pyfunc.load_model("models:/digits@production").predict(x)`` ends in ``_load_pyfunc`` below; population is all that
-it needs to compute.
+it needs to compute, unless the block holds operations of another package: those run in a jail here too.
 
     block          the block's id        manifest.cbor    its manifest
     leaves/        one file a leaf, named by its content id
@@ -17,7 +17,7 @@ import math
 import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from population.cid import Codec, cid_of, parse_cid
 from population.errors import FormatError, InputError, StoreCorrupt
 from population.graph import Channel
 from population.interpret import run_block
+from population.operations import get
 
 ID_FILE, MANIFEST_FILE, LEAVES_FOLDER = "block", "manifest.cbor", "leaves"
 MAX_MANIFEST_BYTES = 64 << 20
@@ -163,16 +164,26 @@ class BlockModel:
             float32 ``[N, *shape of the output]``; a dict from channel to such arrays where the block has several outputs.
 
         Raises:
-            InputError: a channel is missing or unknown, or has another shape or dtype; it is named.
+            InputError: a channel is missing or unknown, or has another shape or dtype; it is named. Or the block holds an
+                operation of another package, which fails in its jail, or this machine's jail is not whole.
         """
         tier = str((params or {}).get("tier", self._block.tier_names[-1]))
         if tier not in self._block.tier_names:
             raise InputError(f"tier {tier!r}: this block has {', '.join(self._block.tier_names)}")
         inputs = inputs_of(self._block, model_input)
-        with torch.no_grad():
-            pieces = [run_block(self._block, piece, tier=tier) for piece in _pieces(inputs)]
+        with torch.no_grad(), _running(self._block) as run:
+            pieces = [run(self._block, piece, tier=tier) for piece in _pieces(inputs)]
         outputs = {name: np.concatenate([piece[name].numpy() for piece in pieces]) for name in pieces[0]}
         return outputs if len(outputs) > 1 else next(iter(outputs.values()))
+
+
+def _running(block: TensorBlock) -> AbstractContextManager[Any]:
+    """Returns what runs the block, as a context; only operations of other packages need more of this project for it."""
+    if not any(get(node.op).is_plugin for node in block.graph.schedule):
+        return nullcontext(run_block)
+    from evolve.foreign import running
+
+    return running(block)
 
 
 def inputs_of(block: TensorBlock, data: Any) -> dict[str, torch.Tensor]:

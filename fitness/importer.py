@@ -21,6 +21,7 @@ from fitness import wire
 from fitness.cell import Cell
 from fitness.jail.probe import Report, report_of
 from fitness.limits import Failure, Limits
+from fitness.sheet import has_plugins
 from population.block import TensorBlock
 from population.cbor import MAX_BYTES, decode
 from population.errors import FormatError, InputError
@@ -152,6 +153,8 @@ def _read(data: bytes, where: str) -> Imported:
         leaves[cid] = data[position : position + length]
         position += length
     block = TensorBlock.from_manifest(index.get("manifest"), lambda cid: _leaf(leaves, cid))
+    if has_plugins(block.graph):
+        raise FormatError("it names an operation of another package, which no module becomes")
     answers = _answers(index.get("answers"), data[position:])
     difference, scale = _difference(block, answers, index.get("samples"))
     total = sum(tensor.numel() for tensor in block.tensors.values())

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from blake3 import blake3
 
-from fitness import verdict
+from fitness import verdict, wire
 from fitness.cell import Cell
 from fitness.evaluator import NO_PARENT, WorkUnit
+from fitness.jail.probe import Report, report_of
 from fitness.limits import Failure, Limits
 from fitness.splits import SPLITS
 from fitness.task import Task
@@ -53,6 +54,11 @@ class JailedMaker:
         start: dict[str, Any] = {"plugins": list(plugins), "materialise": materialise, "benchmark": value}
         self._cell = Cell(PROCESS, start, limits or Limits(), blobs=arrays, without=without)
         self._split_digests = {training.digest(split) for split in SPLITS}
+
+    @property
+    def report(self) -> Report:
+        """What a child can still do on this machine, found by attacking from within. Raises: EvaluatorFailed."""
+        return report_of(self._cell.zygote().call(wire.Message("probe", {})).fields)
 
     def make(self, unit: WorkUnit, row: int, read_object: Callable[[bytes], bytes]) -> Stack | Failure:
         """Returns the row of one candidate, or why it could not be made; always in a child that has made nothing before.

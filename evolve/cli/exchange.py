@@ -27,6 +27,7 @@ def export_block(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Where to write it.", show_default="NAME.onnx, ... here"),
     ] = None,
+    accept_level: options.AcceptOption = "full",
     as_json: options.JsonOption = False,
     home: options.HomeOption = None,
 ) -> None:
@@ -40,6 +41,8 @@ def export_block(
     safetensors   one file: the tensors by name, the graph in the metadata; `evolve blocks import` reads it
     torch         FILE.py, an nn.Module that needs torch alone, and FILE.safetensors with its weights
 
+    A block with an operation of another package goes as safetensors alone, and runs in a jail.
+
     Examples:
       evolve blocks export digits --format onnx
       evolve blocks export digits --format torch --tier lite --output small.py
@@ -48,6 +51,7 @@ def export_block(
     from evolve.address import resolve_block, split_target
     from evolve.exchange.exporting import ENDINGS, FORMATS
     from evolve.exchange.exporting import export_block as export
+    from evolve.levels import checked_level
     from population.errors import InputError
 
     if kind not in FORMATS:
@@ -58,7 +62,8 @@ def export_block(
     cid = resolve_block(opened, name)
     file = to or Path(f"{name[:24]}{'' if whole else f'-{chosen}'}{ENDINGS[kind]}")
     _check_name(file, ENDINGS[kind])
-    made = export(opened.block_store().get(cid), kind, file.stem, None if whole else chosen, _title(cid, whole, chosen))
+    block, told = opened.block_store().get(cid), _title(cid, whole, chosen)
+    made = export(block, kind, file.stem, None if whole else chosen, told, checked_level(accept_level))
     folder = file.absolute().parent
     for part, content in made.files.items():
         opened.files.write_atomic(folder / part, content, mode=0o644, replace=True)
@@ -234,13 +239,11 @@ def _input(text: str) -> tuple[str, tuple[int, ...], str]:
 
 def _imported(source: Source, accept_level: str) -> tuple[Imported, str]:
     """The block of a module whose code runs in the jail. Raises: InputError where the jail is not what was accepted."""
-    from evolve.levels import is_enough
+    from evolve.levels import checked_level, is_enough
     from fitness.importer import Importer
-    from fitness.jail.probe import LEVELS
     from population.errors import InputError
 
-    if accept_level not in LEVELS:
-        raise InputError(f"--accept-level {accept_level!r}: choose full, reduced or none")
+    checked_level(accept_level)
     output.note("starting a jail, and torch.export in it ...")
     importer = Importer(with_modules=source.with_modules)
     try:

@@ -30,6 +30,7 @@ def infer(
     tier: Annotated[
         str | None, typer.Option(help="lite, pro, ultimate, or auto: by the exit gates.", show_default="ultimate")
     ] = None,
+    accept_level: options.AcceptOption = "full",
     as_json: options.JsonOption = False,
     home: options.HomeOption = None,
 ) -> None:
@@ -38,7 +39,8 @@ def infer(
     A .json file holds {channel: nested lists}, or one nested list for a block with a single input. A block that was made
     from a table takes raw rows with the table's own column names, as CSV, Parquet or JSON ([{column: value}, ...]), and
     answers with names of classes, or numbers in the target's own unit; other columns are passed over. With `auto`, each row
-    goes to lite first, and on to pro and ultimate until an exit gate is satisfied.
+    goes to lite first, and on to pro and ultimate until an exit gate is satisfied. A block with an operation of another
+    package runs in a jail.
 
     Examples:
       evolve infer digits@lite --input experiments/digits/samples.npz
@@ -47,10 +49,11 @@ def infer(
     """
     from evolve.address import split_target
     from evolve.infer import infer as answer
+    from evolve.levels import checked_level
 
     opened = options.open_home(home)
     name, chosen = split_target(target, tier)
-    found = answer(opened, f"{name}@{chosen}", input)
+    found = answer(opened, f"{name}@{chosen}", input, accept_level=checked_level(accept_level))
     if as_json:
         output.show_json(found)
     else:

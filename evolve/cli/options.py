@@ -20,6 +20,14 @@ HomeOption = Annotated[
         show_default=False,
     ),
 ]
+AcceptOption = Annotated[
+    str,
+    typer.Option(
+        "--accept-level",
+        metavar="LEVEL",
+        help="The least isolation for operations of other packages: full, reduced or none.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value for scripts instead of text.")]
 
 

@@ -16,11 +16,12 @@ import safetensors.torch
 import torch
 
 from evolve.exchange.plain_files import block_bytes, block_of, decoder_facts, run_source
+from evolve.foreign import Run, foreign_operations, running
 from fitness.forward import single_threaded
+from fitness.jail.probe import FULL
 from population.block import TensorBlock
 from population.errors import ExportDiffers, InputError
 from population.exchange import NUM_INPUTS, BlockModule, exported, seeded_inputs, source_of, to_torch
-from population.interpret import run_block
 from population.tiers import WIDEST
 
 FORMATS: Final = ("onnx", "safetensors", "torch")
@@ -47,28 +48,35 @@ class Export:
     outputs: Mapping[str, tuple[int, ...]]
 
 
-def export_block(block: TensorBlock, kind: str, name: str, tier: str | None = None, title: str = "") -> Export:
+def export_block(
+    block: TensorBlock, kind: str, name: str, tier: str | None = None, title: str = "", accept_level: str = FULL
+) -> Export:
     """A block in another format, checked.
 
     Args:
         kind: one of FORMATS. name: of the files, without ending; they refer to each other by it.
         tier: that tier alone; None: the whole block, which is its widest tier where the format has no tiers.
-        title: what the file says of itself.
+        title: what the file says of itself. accept_level: the least isolation that operations of other packages may run at.
 
     Raises:
-        InputError: no such format or tier, or no files can be made of this block. ExportDiffers: the copy does not compute
-            what the block computes.
+        InputError: no such format or tier, or no files can be made of this block, also since it holds an operation of
+            another package. ExportDiffers: the copy does not compute what the block computes.
     """
     if kind not in FORMATS:
         raise InputError(f"--format {kind!r}: choose from {', '.join(FORMATS)}")
+    if kind != "safetensors" and (foreign := foreign_operations(block.graph)):
+        raise InputError(
+            f"--format {kind}: operation {foreign[0].key!r} is code of another package, which torch.export would run "
+            "outside any jail: use --format safetensors"
+        )
     chosen = block if tier is None else TensorBlock(block.graph_of(tier), block.tensors_of(tier), decoder=block.decoder)
     inputs = seeded_inputs(chosen.graph)
-    with torch.no_grad(), single_threaded():
-        wanted = run_block(chosen, inputs)
+    with torch.no_grad(), single_threaded(), running(chosen, accept_level) as run:
+        wanted = run(chosen, inputs)
         makers: Mapping[str, Callable[..., tuple[dict[str, bytes], float]]] = {
             "onnx": _onnx, "safetensors": _safetensors, "torch": _torch
         }  # fmt: skip
-        files, difference = makers[kind](chosen, inputs, wanted, name, title)
+        files, difference = makers[kind](chosen, inputs, wanted, name, title, run)
     scale = max(1.0, *(float(value.abs().max()) for value in wanted.values()))
     if not difference <= TOLERANCE * scale:
         raise ExportDiffers(
@@ -80,14 +88,14 @@ def export_block(block: TensorBlock, kind: str, name: str, tier: str | None = No
 
 
 def _safetensors(
-    block: TensorBlock, inputs: Tensors, wanted: Tensors, name: str, title: str
+    block: TensorBlock, inputs: Tensors, wanted: Tensors, name: str, title: str, run: Run
 ) -> tuple[dict[str, bytes], float]:
     data = block_bytes(block)
-    return {f"{name}.safetensors": data}, _largest(run_block(block_of(data), inputs), wanted)
+    return {f"{name}.safetensors": data}, _largest(run(block_of(data), inputs), wanted)
 
 
 def _onnx(
-    block: TensorBlock, inputs: Tensors, wanted: Tensors, name: str, title: str
+    block: TensorBlock, inputs: Tensors, wanted: Tensors, name: str, title: str, run: Run
 ) -> tuple[dict[str, bytes], float]:
     from evolve.exchange.onnx_files import onnx_of, run_onnx
 
@@ -95,15 +103,15 @@ def _onnx(
     facts = {"title": title, "block": block.id, **decoder_facts(block)}
     data = onnx_of(program, sorted(inputs), list(wanted), facts)
 
-    def run(given: Tensors) -> dict[str, torch.Tensor]:
+    def run_copy(given: Tensors) -> dict[str, torch.Tensor]:
         found = run_onnx(data, {channel: value.numpy() for channel, value in given.items()})
         return {channel: torch.from_numpy(np.asarray(value)) for channel, value in found.items()}
 
-    return {f"{name}.onnx": data}, _largest_of_batches(run, inputs, wanted)
+    return {f"{name}.onnx": data}, _largest_of_batches(run_copy, inputs, wanted)
 
 
 def _torch(
-    block: TensorBlock, inputs: Tensors, wanted: Tensors, name: str, title: str
+    block: TensorBlock, inputs: Tensors, wanted: Tensors, name: str, title: str, run: Run
 ) -> tuple[dict[str, bytes], float]:
     program = exported(_module(block), inputs)
     text, tensors = source_of(program, sorted(inputs), list(wanted), name, title)

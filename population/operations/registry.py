@@ -22,6 +22,7 @@ from population.errors import NotFound
 from population.operations.attributes import Attribute, AttributeKind
 
 ENTRY_POINTS: Final = "evolve.operations"
+_OURS: Final = "population.operations."
 Attributes = Mapping[str, Attribute]
 Sizes = tuple[int, ...]
 Axis = Literal["out", "in", "unit", ""]
@@ -117,16 +118,22 @@ class Operation:
         """The name that graphs use."""
         return self.name if self.version == 1 else f"{self.name}@{self.version}"
 
+    @property
+    def module(self) -> str:
+        """The module that holds what it computes by: another package's, where one of its functions lies there."""
+        modules = (self.run.__module__, self.run_single.__module__)
+        return next((module for module in modules if not module.startswith(_OURS)), modules[0])
+
 
 _operations: dict[str, Operation] = {}
 
 
 def register(operation: Operation) -> Operation:
-    """Adds an operation and returns it; one whose functions lie outside this package is marked as a plugin.
+    """Adds an operation and returns it; one that computes by a function outside this package is marked as a plugin.
 
     Raises: ValueError where another operation has its name and version.
     """
-    if not operation.run.__module__.startswith("population.operations."):
+    if not operation.module.startswith(_OURS):
         operation = replace(operation, is_plugin=True)
     if _operations.get(operation.key, operation) != operation:
         raise ValueError(f"operation {operation.key!r} is registered twice: give the new one another name or version")

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from evolve import baselines
+from evolve import baselines, page
 from evolve.baselines import Baseline, baselines_of
 from evolve.config import CampaignConfig, check_config
 from evolve.home import Home
+from tests.evolve import test_episodes
 from tests.evolve.cli.conftest import CONFIG
 
 
@@ -40,3 +43,37 @@ def test_baselines_are_computed_once_and_kept(tmp_path: Path, monkeypatch: pytes
     path.write_text("[{}]")  # of another version, or damaged: made anew
     baselines_of(config, home, handle)
     assert len(calls) == 2
+
+
+def test_a_plugin_that_cannot_be_trained_spoils_no_finished_campaign(tmp_path: Path) -> None:
+    """It raised in the driver, after everything was done, and the command ended with exit code 70."""
+    nodes = [{**node, "op": "brittle"} if node["name"] == "act" else node for node in CONFIG["graph"]["nodes"]]
+    changes = {"graph": {**CONFIG["graph"], "nodes": nodes}, "plugins": ["tests.plugins.brittle"]}
+    config = check_config({**CONFIG, **changes, "operators": {"gaussian": {}}, "tiers": None, "gates": []})
+    home = Home.create(tmp_path / "h")
+    network, *others = baselines_of(config, home, home.new_handle("c"))
+    assert (network.scores, network.flops) == ({}, None)
+    assert "burst@1 makes nothing in its jail (crash): ArithmeticError: [bold]no gradient[/nothing]" in network.missing
+    assert [baseline.missing for baseline in others] == ["", ""]
+    assert not (home.campaign_dir("c") / "baselines.json").exists()  # it may be there another time
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(page._reached({"scores": {}}, None, [network]))
+    assert "(missing: burst@1 makes nothing" in console.export_text()
+
+
+def test_data_that_scikit_learn_does_not_take_leaves_the_network_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> dict[str, float]:
+        raise ValueError("Input contains NaN")
+
+    monkeypatch.setattr("fitness.baselines.baseline_scores", refuse)
+    monkeypatch.setitem(baselines.PLAIN_SETTINGS, "steps", 5)
+    network, plain = baselines.compute(check_config(CONFIG))
+    assert network.missing == ""
+    assert (plain.name, plain.missing) == ("plain methods of scikit-learn", "Input contains NaN")
+
+
+def test_a_simulator_that_fails_is_told() -> None:
+    world = {**test_episodes.DRIFT, "id": "tests.plugins.worlds:Raise-v0"}
+    (found,) = baselines.compute(check_config(test_episodes.values(benchmark={"environment": world})))
+    assert (found.name, found.scores) == ("random actions", {})
+    assert "the simulator of tests.plugins.worlds:Raise-v0 failed (crash)" in found.missing
