@@ -5,11 +5,22 @@ from __future__ import annotations
 import os
 import sys
 
-__all__ = ["main"]
+__all__ = ["call", "main"]
 
 
 def main() -> None:
     """Runs the program with the arguments of this process and ends it with the exit code that says what came of it."""
+    try:
+        call()
+    except SystemExit as leaving:
+        from evolve.cli.ending import leave_given_up_threads
+
+        leave_given_up_threads(leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 1)
+        raise
+
+
+def call() -> None:
+    """Runs the program within a process that goes on; raises SystemExit with the exit code."""
     _leave_current_folder()
     from evolve.cli import app, failure
 
