@@ -10,6 +10,7 @@ __all__ = ["call", "main"]
 
 def main() -> None:
     """Runs the program with the arguments of this process and ends it with the exit code that says what came of it."""
+    _leave_current_folder()
     try:
         call()
     except SystemExit as leaving:
@@ -21,7 +22,6 @@ def main() -> None:
 
 def call() -> None:
     """Runs the program within a process that goes on; raises SystemExit with the exit code."""
-    _leave_current_folder()
     from evolve.cli import app, failure
 
     try:
