@@ -263,8 +263,10 @@ def test_the_ui_runs_no_file_of_the_current_folder(trapped: Trapped, finished: D
 
 
 def test_python_m_evolve_leaves_the_current_folder_at_once(trapped: Trapped, finished: Done) -> None:
-    """Python itself puts it first there: a file `evolve.py` in it is the program then, and no other file of it is run."""
+    """Python itself puts it first there, and looks in it for the program and for what the package's first lines import
+    (typing); `python -P -m evolve` never looks there. No other file of it is run."""
     (trapped.folder / "evolve.py").unlink()
+    (trapped.folder / "typing.py").unlink()
     done = subprocess.run(
         [sys.executable, "-m", "evolve", "fsck", "lineage", "--home", str(finished.home)],
         cwd=trapped.folder, env=environment(), capture_output=True, text=True, check=False,
