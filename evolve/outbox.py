@@ -24,6 +24,8 @@ SHARE = 0.02
 FLUSH_S, LONGEST_S = 1.0, 10.0
 RETRY_S = 5.0
 TRIES = 3
+#: Threads that went on when their outbox was closed: somebody on the other side hangs. See ``evolve.cli.ending``.
+given_up: list[threading.Thread] = []
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,12 @@ class Outbox:
         self._thread = None
         try:
             self._queue.put(None, timeout=timeout_s)
+            thread.join(max(deadline - self._clock.monotonic(), 0.0))
         except queue.Full:
-            self.is_late = True
-            return
-        thread.join(max(deadline - self._clock.monotonic(), 0.0))
+            pass  # it does not even take notes
         self.is_late = thread.is_alive()
+        if self.is_late:
+            given_up.append(thread)
 
     def _deliver(self) -> None:
         """Runs on the thread. ``due`` is when something is to be said that is not said at once."""

@@ -11,7 +11,6 @@ import json
 import os
 import select
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evolve.query_process import DONE, ERROR, FRAME, PIECE_BYTES, READY, STREAM
-from fitness.child_process import module_path
+from fitness.child_process import python_command, python_variables
 from population import errors
 from population.errors import EvolveError, InputError
 from population.lineage.limits import QueryLimits, check_text
@@ -108,11 +107,12 @@ def _process() -> Iterator[tuple[subprocess.Popen[bytes], int, int]]:
 
     theirs_in, source = os.pipe()
     sink, theirs_out = os.pipe()
-    command = [sys.executable, "-S", "-m", "evolve.query_process", str(theirs_in), str(theirs_out)]
+    command = python_command("-S", "-m", "evolve.query_process", str(theirs_in), str(theirs_out))
     folder = str(Path(__file__).parent.parent)  # `-S` skips what an editable installation adds to the path
     # One thread, so that it can have namespaces of its own; and no memory pool that reserves address space ahead.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    environment = {"PYTHONPATH": os.pathsep.join((folder, module_path())), "PYTHONDONTWRITEBYTECODE": "1", **threads}
+    environment = python_variables() | threads
+    environment["PYTHONPATH"] = os.pathsep.join((folder, environment["PYTHONPATH"]))
     environment |= {"ARROW_DEFAULT_MEMORY_POOL": "system", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
     kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     nowhere = subprocess.DEVNULL

@@ -8,14 +8,13 @@ Nouns: *leftovers* are marked processes and one private folder; see ``fitness.le
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fitness import leftovers_process
-from fitness.child_process import end_process, start_process
+from fitness.child_process import end_process, python_command, start_process
 
 
 class Leftovers:
@@ -31,7 +30,7 @@ class Leftovers:
         theirs, self._ours = os.pipe()
         program = str(Path(leftovers_process.__file__).resolve())
         try:
-            self._process = start_process([sys.executable, "-I", "-S", program, str(theirs), str(self.folder)], theirs)
+            self._process = start_process(python_command("-I", "-S", program, str(theirs), str(self.folder)), theirs)
         finally:
             os.close(theirs)
 

@@ -11,14 +11,13 @@ import math
 import select
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from fitness import wire
-from fitness.child_process import end_process, start_process
+from fitness.child_process import end_process, python_command, start_process
 from fitness.deadline import unit_timeout_s
 from fitness.dispatch import Dispatch
 from fitness.evaluator import UnitResult, WorkUnit
@@ -131,7 +130,7 @@ class ProcessEvaluator:
         pulse.setblocking(False)
         with theirs, beats:
             numbers = (theirs.fileno(), beats.fileno())
-            command = [sys.executable, "-P", "-m", "fitness.worker_process", *map(str, numbers)]
+            command = python_command("-m", "fitness.worker_process", *map(str, numbers))
             process = start_process(command, *numbers)
         value, arrays = self._benchmark.to_parts()
         now = time.monotonic()

@@ -11,12 +11,13 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from fitness import verdict
-from fitness.child_process import KEPT_VARIABLES, module_path
+from fitness.child_process import KEPT_VARIABLES, python_variables
 from fitness.leftovers import Leftovers
 from population.errors import EvaluatorFailed
 
@@ -69,7 +70,7 @@ class RayCluster:
         if self._address:
             bits = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA")
             return {**{name: value for name, value in kept.items() if name in bits}, **ONE_THREAD}
-        return {**kept, **ONE_THREAD, "PYTHONPATH": module_path()}
+        return {**kept, **ONE_THREAD, **python_variables()}
 
     @property
     def own_node(self) -> str:
@@ -136,7 +137,7 @@ class RayCluster:
             return True
         self._leftovers = Leftovers(short_folder())
         try:
-            with self._leftovers.marked():
+            with self._leftovers.marked(), _isolated():
                 _start_here(num_cpus, object_store_bytes, self._leftovers.inner)
         except BaseException:
             self._leftovers.close()
@@ -215,12 +216,41 @@ def _start_here(num_cpus: int, object_store_bytes: int, folder: Path) -> None:
 def _init(where: str, **options: Any) -> None:
     import ray
     from ray.exceptions import RayError
+    from ray.job_config import JobConfig
 
+    job = JobConfig()
+    job._py_driver_sys_path = _NoMore()  # noqa: SLF001 - Ray has no public switch for it
     try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, job_config=job, **options)
     except (RayError, ConnectionError, RuntimeError, OSError, ValueError) as error:
         raise EvaluatorFailed(f"{where} cannot be used: {error}; --address local works without Ray") from error
     _silence()
+
+
+class _NoMore(list[str]):
+    """Folders that workers import from first. Ray would add the one that `evolve` was called in (Ray 2.60), where any file
+    that is called like a module is run in its place; what workers import from is said by their ``PYTHONPATH``."""
+
+    def extend(self, folders: Iterable[str]) -> None:
+        del folders
+
+
+@contextmanager
+def _isolated() -> Iterator[None]:
+    """Lets what is started meanwhile, and all below it, import nothing that only the current folder or user's site has."""
+    wanted = {
+        name: value for name, value in python_variables().items() if name in ("PYTHONSAFEPATH", "PYTHONNOUSERSITE")
+    }
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _silence() -> None:

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from typing import IO, TYPE_CHECKING, Annotated
@@ -15,6 +14,7 @@ import typer
 
 from evolve.cli import options, output
 from evolve.cli.trackers import catch_up
+from fitness.child_process import python_command, python_variables
 
 if TYPE_CHECKING:
     from evolve.home import Home
@@ -47,12 +47,14 @@ def ui(
     address = f"http://{HOST}:{chosen}"
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
     output.note("starting MLflow (Ctrl-C ends it)")
-    with tempfile.TemporaryFile() as said:  # not a pipe: nobody would empty it
+    # Not a pipe: nobody would empty it. And a folder with nothing in it: uvicorn puts the current one on its import path.
+    with tempfile.TemporaryFile() as said, tempfile.TemporaryDirectory(prefix="tbe-ui-") as nowhere:
         server = subprocess.Popen(
             _command(opened, chosen),
             stdout=said,
             stderr=said,
-            env=os.environ | QUIET,
+            env=os.environ | QUIET | python_variables(),
+            cwd=nowhere,
             start_new_session=True,  # Ctrl-C reaches us alone, and we end it
         )
         try:
@@ -68,11 +70,11 @@ def ui(
 
 def _command(home: Home, port: int) -> list[str]:
     home.artifacts_root.mkdir(exist_ok=True)
-    return [
-        sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", home.mlflow_uri,
+    return python_command(
+        "-m", "mlflow", "ui", "--backend-store-uri", home.mlflow_uri,
         "--default-artifact-root", home.artifacts_root.absolute().as_uri(),
         "--host", HOST, "--port", str(port), "--workers", "1",
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
 def _free_port(wanted: int | None) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +17,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+from fitness.child_process import python_command
 from population.block import TensorBlock
 from population.decoder import Decoder
 from population.errors import FormatError, InputError
@@ -55,7 +55,7 @@ def run_source(source: Path, inputs: Mapping[str, torch.Tensor], outputs: tuple[
     """
     given, taken = source.with_name("inputs.safetensors"), source.with_name("outputs.safetensors")
     safetensors.torch.save_file({_identifier(name): value.contiguous() for name, value in inputs.items()}, given)
-    command = [sys.executable, "-I", "-c", _RUN, str(source), str(given), str(taken)]
+    command = python_command("-c", _RUN, str(source), str(given), str(taken))
     environment = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
     try:
         done = subprocess.run(

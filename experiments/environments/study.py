@@ -52,7 +52,7 @@ QUICK = ("strategy.population=8", "stop.generations=1", "promote=null", "benchma
 def ours(config: str, seed: int, *overrides: str) -> dict[str, Any]:
     """Returns one campaign of the program, from its start to its end: what it reached and took."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "evolve", "run", str(CONFIGS / config), "--seed", str(seed), "--json"]
+        command = [sys.executable, "-P", "-m", "evolve", "run", str(CONFIGS / config), "--seed", str(seed), "--json"]
         command += ["--home", f"{folder}/home", *overrides]
         environment = {**os.environ, "PYTHONPATH": str(HERE.parent.parent)}
         began = time.perf_counter()

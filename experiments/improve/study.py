@@ -80,7 +80,7 @@ def retrained(case: Case, data: Benchmark, seed: int) -> float:
 
 def evolve(*arguments: object) -> Any:
     """What a command prints with --json, the last line of it."""
-    command = [sys.executable, "-m", "evolve", *map(str, arguments), "--json"]
+    command = [sys.executable, "-P", "-m", "evolve", *map(str, arguments), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
@@ -122,7 +122,7 @@ def promised(asked: list[Any], folder: Path, told: dict[str, Any], seconds: floa
     home = ("--home", folder / "killed")
     again = [*asked, "--workers", 1, "--address", "local", *home]
     driver = subprocess.Popen(
-        [sys.executable, "-m", "evolve", *map(str, again)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-P", "-m", "evolve", *map(str, again)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     time.sleep(0.7 * seconds)  # one worker takes longer
     driver.kill()

@@ -79,7 +79,7 @@ def one_split(table: str, path: Path, split_seed: int, smoke: bool) -> dict[str,
 def _program(*arguments: str) -> dict[str, Any]:
     """Returns what the program prints as JSON."""
     env = {**os.environ, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}  # a dead tracker: nothing is spent on it
-    command = [sys.executable, "-m", "evolve", *arguments, "--json"]
+    command = [sys.executable, "-P", "-m", "evolve", *arguments, "--json"]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1):
         raise SystemExit(done.stderr[-2000:])

@@ -35,7 +35,7 @@ SMOKE = ("stop.flops=1e9", "tune.trials=3", "tune.startup=1", "tune.pruner.start
 
 def tuned(home: Path, overrides: list[str], kill_at: int) -> dict[str, Any]:
     """Returns what `evolve tune --json` printed, after its driver was killed while it ran trial ``kill_at``."""
-    command = [sys.executable, "-m", "evolve", "tune", str(CONFIG), *overrides, "--address", "local", "--json"]
+    command = [sys.executable, "-P", "-m", "evolve", "tune", str(CONFIG), *overrides, "--address", "local", "--json"]
     command += ["--home", str(home)]
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent.parent)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as driver:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fitness import wire
-from fitness.child_process import end_process, start_process
+from fitness.child_process import end_process, python_command, start_process
 from fitness.jail.memory import Region
 from fitness.jail.walls import EXITING_SIGNALS
 from population.errors import EvaluatorFailed, JailUnavailable
@@ -87,7 +86,7 @@ class Zygote:
     def __init__(self, start: Mapping[str, Any], blobs: Sequence[bytes] = (), process: str = PROCESS) -> None:
         self._control, theirs = _pair()
         with theirs:
-            command = [sys.executable, "-P", "-m", process, str(theirs.fileno())]
+            command = python_command("-m", process, str(theirs.fileno()))
             try:
                 self._process = start_process(command, theirs.fileno())
             except OSError as error:

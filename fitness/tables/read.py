@@ -12,7 +12,6 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -57,6 +56,8 @@ def _read_csv(data: bytes, delimiter: str | None, encoding: str) -> RawTable:
     import pyarrow as pa
     from pyarrow import csv
 
+    from population.arrow_bytes import own_copy
+
     text = _decoded(data, encoding)
     sign = delimiter or _delimiter_of(text)
     plain = text.encode()
@@ -65,7 +66,7 @@ def _read_csv(data: bytes, delimiter: str | None, encoding: str) -> RawTable:
     size = min(2**31 - 2, max(1 << 20, len(plain) + 1))  # one block: a cell may be as large as the file
     try:
         read = csv.ReadOptions(block_size=size, use_threads=False)
-        found = csv.read_csv(BytesIO(plain), read, parse, convert)
+        found = csv.read_csv(own_copy(plain), read, parse, convert)
     except pa.ArrowInvalid as error:
         raise InputError(
             f"not readable as CSV with {sign!r} between cells: {str(error)[:200]}; quote cells that hold {sign!r}, or name "
@@ -117,10 +118,11 @@ def _check_names(names: list[str]) -> None:
 
 def _read_parquet(data: bytes) -> RawTable:
     import pyarrow as pa
-    from pyarrow import parquet
+
+    from population.arrow_bytes import read_parquet
 
     try:
-        found = parquet.read_table(BytesIO(data))
+        found = read_parquet(data)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"not readable as Parquet: {str(error)[:200]}") from error
     names = [str(name) for name in found.schema.names]

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from blake3 import blake3
 
+from population.arrow_bytes import read_parquet
 from population.errors import LineageCorrupt, NewerHome, NotFound
 from population.files import FileSystem
 from population.lineage.log import GENESIS
@@ -154,7 +155,7 @@ def verified_bytes(files: FileSystem, home: Path, handle: str, segment: Segment)
 
 def read_table(data: bytes, table: str) -> pa.Table:
     """Returns the rows of a segment's verified bytes; columns it was written without are null."""
-    found = pq.read_table(pa.BufferReader(data))
+    found = read_parquet(data)
     schema = chunk_schema(table)
     missing = [column for column in schema if column.name not in found.schema.names]
     for column in missing:

@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+from fitness.child_process import module_path
 from fitness.ports import descendants
 
 #: The head misses a dead raylet after three seconds; by itself it takes twenty.
@@ -41,7 +42,7 @@ class Nodes:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, **self.variables},
+            env={**os.environ, "PYTHONPATH": module_path(), **self.variables},  # nodes find plugins and toys by it
             start_new_session=True,
         )
         self.raylets = [self.add() for _ in range(num)]

@@ -548,7 +548,7 @@ class HeadsAgainstLists(RuleBasedStateMachine):
 
 
 TestHeadsAgainstLists = HeadsAgainstLists.TestCase
-TestHeadsAgainstLists.settings = settings(max_examples=40, stateful_step_count=20)
+TestHeadsAgainstLists.settings = settings(stateful_step_count=20)  # --scale and the profile say how many
 
 
 def test_damage_found_ends_with_1_and_a_moved_head_with_2():

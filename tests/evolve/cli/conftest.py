@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from evolve.cli import main
+from evolve.cli import call as run_program
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG: dict[str, Any] = {
@@ -96,7 +96,7 @@ def program(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], 
         monkeypatch.setattr(sys, "argv", ["evolve", *map(str, arguments)])
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:
-            main()
+            run_program()
         captured = capfd.readouterr()
         code = ended.value.code
         return Answer(code if isinstance(code, int) else 0, captured.out, captured.err)
