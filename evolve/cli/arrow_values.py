@@ -44,12 +44,13 @@ def _moment(scalar: Any) -> str:
     import numpy as np
     from pyarrow import types
 
-    kind, number = scalar.type, int(scalar.value)
+    kind: Any = scalar.type
+    number = int(scalar.value)
     is_day = types.is_date32(kind)
     farthest = 2**31 - 1 if is_day else 2**63 - 1
     if abs(number) >= farthest:
         return "infinity" if number > 0 else "-infinity"
-    unit = "D" if is_day else kind.unit
+    unit: Any = "D" if is_day else kind.unit
     zone = "+00:00" if types.is_timestamp(kind) and kind.tz else ""
     text = str(np.datetime64(number, unit))
     year, rest = text.removeprefix("-").split("-", 1)

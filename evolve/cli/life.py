@@ -138,10 +138,14 @@ def _tell(value: dict[str, Any], verb: str, wanted: str) -> None:
 
     handle, state = value["campaign"], value["state"]
     if not value["asked"]:
-        print(f"{handle} does not run: it is {state}" + ("" if value["obeyed"] else f"; there is nothing to {verb}"))
+        output.say(
+            f"{handle} does not run: it is {state}" + ("" if value["obeyed"] else f"; there is nothing to {verb}")
+        )
     elif value["obeyed"]:
-        print(f"{handle} is {wanted}, after {value['seconds']:.1f} s; {program()} resume {handle} goes on with it")
+        output.say(f"{handle} is {wanted}, after {value['seconds']:.1f} s; {program()} resume {handle} goes on with it")
     elif state == "running":
-        print(f"{handle} was asked to {verb}, and ends after its step; {program()} {verb} {handle} --now does not wait")
+        output.say(
+            f"{handle} was asked to {verb}, and ends after its step; {program()} {verb} {handle} --now does not wait"
+        )
     else:
-        print(f"{handle} ended before it could be {wanted}: it is {state}")
+        output.say(f"{handle} ended before it could be {wanted}: it is {state}")

@@ -14,6 +14,7 @@ import typer
 
 from evolve.cli import options, output
 from evolve.cli.arrow_values import values_of
+from evolve.cli.streams import refused
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -150,8 +151,13 @@ def _refuse_terminal(chosen: Format, to: Path | None) -> None:
 
 
 def _write_to_stdout(data: bytes) -> None:
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise refused(error) from error
 
 
 def _is_number(kind: Any) -> bool:
