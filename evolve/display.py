@@ -25,28 +25,28 @@ _OBEYED = re.compile(
 
 
 def visible(text: str) -> str:
-    """Returns a text in which what a terminal would obey is written as in Python's source.
+    r"""Returns a text in which what a terminal would obey is written as in Python's source.
 
     >>> visible("a" + chr(27) + "[31m" + chr(0x202E)), visible("two" + chr(10) + "lines")
-    ('a\\\\x1b[31m\\\\u202e', 'two\\nlines')
+    ('a\\x1b[31m\\u202e', 'two\nlines')
     """
     return _OBEYED.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def visible_json(text: str) -> str:
-    """Returns JSON in which what a terminal would obey is written by its number: the same value.
+    r"""Returns JSON in which what a terminal would obey is written by its number: the same value.
 
     >>> visible_json('["' + chr(0x9B) + chr(0xE0001) + '"]')
-    '["\\\\u009b\\\\udb40\\\\udc01"]'
+    '["\\u009b\\udb40\\udc01"]'
     """
     return _OBEYED.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def in_line(text: str) -> str:
-    """Returns a text as ``visible`` does, and in one line.
+    r"""Returns a text as ``visible`` does, and in one line.
 
     >>> in_line("two" + chr(10) + "lines" + chr(9))
-    'two\\\\nlines\\\\t'
+    'two\\nlines\\t'
     """
     return visible(text).replace("\n", "\\n").replace("\t", "\\t")
 

@@ -80,7 +80,7 @@ def the_one(home: Home, campaign: str | None, states: tuple[str, ...], verb: str
         if campaign not in handles:
             raise NotFound(f"no campaign {campaign!r} in {home.root}; there are: {', '.join(handles) or 'none yet'}")
         return campaign
-    found = [handle for handle in handles if home.state_of(handle) in states]
+    found = [handle for handle in handles if home.state_as_far_as_known(handle) in states]
     if not found:
         raise NotFound(
             f"there is no campaign to {verb} in {home.root}: none is {' or '.join(states)}; see `evolve status`"

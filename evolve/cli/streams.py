@@ -1,7 +1,7 @@
 """Standard output and standard error as this program writes them: whatever is printed passes here.
 
 Text that data brought along (names, cells, messages of others) may hold what a terminal obeys; such characters are written
-as Python writes them in its source, ``\\x1b``. A stream that was closed takes nothing; one that refuses is told of in words.
+as in Python's source, a backslash and a number. A stream that was closed takes nothing; one that refuses is told in words.
 
 Nouns: *screen* (a stream behind this wall).
 """

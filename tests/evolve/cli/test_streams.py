@@ -32,10 +32,10 @@ OBEYED = set("\x1b\x07\x9b\b\r\u202e\u2066\udcff")
         lambda text: output.show(output.table((text,), [(text,)])),
         lambda text: output.show(output.pairs([(text, text)])),
         lambda text: failure.report(InputError(text)),
-        lambda text: print(text, file=sys.stderr),
-        lambda text: sys.stdout.write(text),
+        lambda text: sys.stderr.write(text),  # noqa: PLW0108 -- as below
+        lambda text: sys.stdout.write(text),  # noqa: PLW0108 -- the stream of the moment, not of the collection
     ],
-    ids=["say", "note", "show", "table", "pairs", "report", "print", "write"],
+    ids=["say", "note", "show", "table", "pairs", "report", "write err", "write out"],
 )
 def test_text_of_data_is_shown_and_not_obeyed(
     print_it: object, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
