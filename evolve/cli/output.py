@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 #: How wide text is laid out where no terminal says it.
 PLAIN_WIDTH = 140
+LEAST_WIDTH = 20
 
 
 def console(file: IO[str] | None = None) -> Console:
@@ -26,8 +27,14 @@ def console(file: IO[str] | None = None) -> Console:
     from rich.console import Console
 
     stream = unfiltered(file or sys.stdout)
-    width = None if stream.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH
+    width = None if stream.isatty() else _told_width()
     return Console(file=stream, width=width, highlight=False, emoji=False, markup=False, soft_wrap=False)
+
+
+def _told_width() -> int:
+    """Returns the width that COLUMNS tells, where it is one that text can be laid out in."""
+    told = os.environ.get("COLUMNS", "")
+    return int(told) if told.isdecimal() and len(told) < 6 and int(told) >= LEAST_WIDTH else PLAIN_WIDTH
 
 
 class _Visible:
