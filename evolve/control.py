@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from population.errors import EvolveError, NotFound, StorageError
+from evolve.side_files import read_record
+from population.errors import DamageError, EvolveError, NotFound, StorageError
 from population.files import FileSystem
 
 DRIVER_FILE = "driver.json"
@@ -96,7 +97,6 @@ class Desk:
 
     def _read(self, name: str) -> Mapping[str, Any]:
         try:
-            value = json.loads(self.files.read_bytes(self.folder / name))
-        except (NotFound, StorageError, ValueError):
+            return read_record(self.files, self.folder / name, "remove it")
+        except (NotFound, StorageError, DamageError):
             return {}
-        return value if isinstance(value, Mapping) else {}

@@ -5,8 +5,10 @@ Nouns: *short id*, the first characters of a block's or an individual's id, whic
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -14,6 +16,39 @@ from pathlib import Path
 from typing import Any
 
 SHORT = 12
+#: What a terminal obeys or does not show: controls but for line feeds and tabs, marks that turn the order of letters, letters
+#: without width, halves of characters.
+_OBEYED = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+
+def visible(text: str) -> str:
+    r"""Returns a text in which what a terminal would obey is written as in Python's source.
+
+    >>> visible("a" + chr(27) + "[31m" + chr(0x202E)), visible("two" + chr(10) + "lines")
+    ('a\\x1b[31m\\u202e', 'two\nlines')
+    """
+    return _OBEYED.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def visible_json(text: str) -> str:
+    r"""Returns JSON in which what a terminal would obey is written by its number: the same value.
+
+    >>> visible_json('["' + chr(0x9B) + chr(0xE0001) + '"]')
+    '["\\u009b\\udb40\\udc01"]'
+    """
+    return _OBEYED.sub(lambda found: json.dumps(found[0])[1:-1], text)
+
+
+def in_line(text: str) -> str:
+    r"""Returns a text as ``visible`` does, and in one line.
+
+    >>> in_line("two" + chr(10) + "lines" + chr(9))
+    'two\\nlines\\t'
+    """
+    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def short_id(text: str | None) -> str:

@@ -243,7 +243,7 @@ def _home(place: Path) -> Check:
 
     try:
         home = Home.open(place)
-        states = [home.state_of(handle) for handle in home.campaigns()]
+        states = [home.state_as_far_as_known(handle) for handle in home.campaigns()]
         heads = len(home.heads().names())
         blocks = len(home.block_store().list_blocks())
     except NotFound:
@@ -254,6 +254,8 @@ def _home(place: Path) -> Check:
         return Check("home", "missing", f"{path(place)}: not usable", str(error))
     told = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none"
     interrupted = "evolve status shows them, evolve resume goes on" if "interrupted" in states else ""
+    if "damaged" in states:
+        interrupted = "evolve status says what is wrong with those that are damaged"
     found = f"{path(place)}: campaigns: {told}; {count(blocks)} blocks, {heads} heads"
     return Check("home", "note" if interrupted else "ok", found, interrupted)
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from population.errors import DamageError, InputError, NewerHome, NotFound, StorageError
+from population.refusals import REMEDIES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,12 +46,15 @@ LOCK_FILE = "lineage.lock"
 LEFT = ("paused", "stopped", "failed")
 
 _REFUSALS = {
+    **REMEDIES,
     errno.ENOSPC: "the disk is full: free some space, or choose another --home",
     errno.EDQUOT: "the disk quota is used up: free some space, or choose another --home",
     errno.EFBIG: "the file may not grow any further (a file size limit, see ulimit -f): raise it, or free some space",
     errno.EACCES: "no permission: choose a --home that you may write to, or change the folder's owner or mode",
     errno.EPERM: "no permission: choose a --home that you may write to, or change the folder's owner or mode",
     errno.EROFS: "the file system is read-only: choose another --home",
+    errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
+    errno.ELOOP: "it is a symbolic link that leads nowhere, or in a circle: put the file itself in its place",
 }
 
 
@@ -202,9 +206,9 @@ class Home:
             return []
         purged = {path.stem for path in self.tombstones_root.glob("*.json")}
         with _storage(self.campaigns_root):
-            found = [entry for entry in self.campaigns_root.iterdir() if (entry / CONFIG_FILE).is_file()]
+            found = [entry for entry in self.campaigns_root.iterdir() if _is_campaign(entry)]
             found = [entry for entry in found if entry.name not in purged]
-            return [entry.name for entry in sorted(found, key=lambda e: ((e / CONFIG_FILE).stat().st_mtime_ns, e.name))]
+            return [entry.name for entry in sorted(found, key=lambda entry: (_begun(entry), entry.name))]
 
     def config_of(self, handle: str) -> CampaignConfig:
         """Returns the resolved config that a campaign was begun with."""
@@ -225,26 +229,17 @@ class Home:
         for handle in self.campaigns():
             try:
                 key = self.key_of(handle).hex()
-            except InputError:
-                continue  # written by another version: not the campaign that is looked for
+            except (InputError, DamageError, StorageError):
+                continue  # of another version, or damaged: nobody can say that it is the campaign that is looked for
             if key == key_hex:
                 found.append((handle, self.state_of(handle)))
         return found
 
     def summary_of(self, handle: str) -> dict[str, Any] | None:
-        """Returns what a campaign ended with, or None while it has not."""
-        path = self.campaign_dir(handle) / SUMMARY_FILE
-        if not path.exists():
-            return None
-        with _storage(path):
-            text = path.read_bytes()
-        try:
-            summary = json.loads(text)
-        except ValueError as error:
-            raise DamageError(f"{path}: not readable as JSON ({error}); remove it and resume {handle!r}") from error
-        if not isinstance(summary, dict):
-            raise DamageError(f"{path}: expected one JSON object; remove it and resume {handle!r}")
-        return summary
+        """Returns what a campaign ended with, or None while it has not. Raises DamageError, StorageError."""
+        from evolve.outcome_file import read_summary
+
+        return read_summary(self.files, self.campaign_dir(handle) / SUMMARY_FILE, handle)
 
     def write_summary(self, handle: str, summary: Mapping[str, Any]) -> None:
         """Records what a campaign ended with, in place of what was recorded before."""
@@ -261,6 +256,13 @@ class Home:
             return str(summary.get("state", "done"))
         recorded = self.recorded_state(handle)
         return recorded if recorded in LEFT else "interrupted"
+
+    def state_as_far_as_known(self, handle: str) -> str:
+        """Returns what ``state_of`` does; "damaged" where a file of the campaign cannot be read, so that others can go on."""
+        try:
+            return self.state_of(handle)
+        except (DamageError, InputError, StorageError):
+            return "damaged"
 
     def recorded_state(self, handle: str) -> str | None:
         """Returns the state that the newest row of ``campaigns`` names; None where the campaign has none."""
@@ -323,6 +325,25 @@ def _storage(path: Path) -> Iterator[None]:
         raise storage_error(error, path) or StorageError(f"{path}: {error.strerror or error}") from error
 
 
+def _is_campaign(folder: Path) -> bool:
+    """Whether a folder is a campaign's, also one whose config is damaged, gone or may not be read; one that was only made
+    for a campaign that never began is none."""
+    if folder.name.startswith("_") or not folder.is_dir():
+        return False
+    try:
+        names = os.listdir(folder)
+    except PermissionError:
+        return True
+    return CONFIG_FILE in names or any(name.startswith("journal-") for name in names)
+
+
+def _begun(folder: Path) -> int:
+    """Returns when a campaign began, in ns: its config is never written again."""
+    with suppress(OSError):
+        return (folder / CONFIG_FILE).lstat().st_mtime_ns
+    return folder.lstat().st_mtime_ns
+
+
 def _make_folders(path: Path) -> list[Path]:
     """Returns the folders that were missing and are made now, the outer ones first; on an error none is left."""
     made: list[Path] = []
@@ -357,7 +378,8 @@ def _check_version(path: Path) -> int:
     with _storage(path):
         if not file.is_file():
             raise NotFound(f"not a home: {path} ({_why(path)}). `evolve run CONFIG` makes one; --home names another.")
-        data = file.read_bytes()[:4096]
+        with file.open("rb") as opened:
+            data = opened.read(4096)
     found = _version_in(data)
     if found is None:
         raise DamageError(f'{file}: expected {{"version": {VERSION}}}, found {data[:40]!r}; put it back from a copy')
@@ -372,7 +394,7 @@ def _check_version(path: Path) -> int:
 def _version_in(data: bytes) -> int | None:
     try:
         value = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     version = value.get("version") if isinstance(value, Mapping) else None
     return version if isinstance(version, int) and not isinstance(version, bool) and version >= 1 else None

@@ -30,6 +30,7 @@ from evolve.levels import check_user_code
 from evolve.life import mark_commit
 from evolve.origin import ORIGIN_FILE, Origin, origin_of
 from evolve.outcome import Progress, progress_of, summary_of
+from evolve.outcome_file import read_summary
 from evolve.patience import DiskFull, Patience, PatientShelf, is_full, keep_reserve, release_reserve
 from evolve.plan import Plan, make_plan
 from evolve.publish import StoreShelf
@@ -376,7 +377,7 @@ def _begin_folder(home: Home, plan: Plan, config: CampaignConfig) -> str:
 
 
 def _required_summary(home: Home, handle: str) -> dict[str, Any]:
-    summary = home.summary_of(handle)
+    summary = read_summary(home.files, home.campaign_dir(handle) / SUMMARY_FILE, handle, must_be_whole=True)
     if summary is None:
         raise EvolveError(f"campaign {handle!r} is done but has no summary")
     return summary

@@ -8,13 +8,13 @@ Nouns: *origin*, *founder* (an individual of the origin that the fork begins wit
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
+from evolve.side_files import read_record
 from population.cbor import encode
 from population.errors import DamageError, NotFound
 
@@ -104,12 +104,15 @@ def row_reader(home: Home) -> Callable[[bytes], bytes | None]:
 def origin_of(home: Home, handle: str) -> Origin | None:
     """Returns where a campaign was forked from, or None. Raises DamageError where that cannot be read."""
     path = home.campaign_dir(handle) / ORIGIN_FILE
-    if not path.exists():
+    if not home.files.exists(path):
         return None
+    remedy = "put it back from a copy"
     try:
-        return Origin.from_value(json.loads(home.files.read_bytes(path)), row_reader(home))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DamageError(f"{path}: not a record of a fork ({error!r}); put it back from a copy") from error
+        origin = Origin.from_value(read_record(home.files, path, remedy), row_reader(home))
+        bytes.fromhex(origin.campaign_key)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise DamageError(f"{path}: not a record of a fork ({str(error)[:200]!r}); {remedy}") from error
+    return origin
 
 
 def imported_founders(home: Home) -> set[str]:

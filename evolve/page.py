@@ -52,7 +52,7 @@ def last_page(
 def _opening(summary: Mapping[str, Any]) -> Text:
     from rich.text import Text
 
-    text = Text("\n").append(str(summary["campaign"]), style="bold")
+    text = Text("\n").append(display.visible(str(summary["campaign"])), style="bold")
     state = "is done" if summary["state"] == "done" else f"ended: {summary['state']}"
     cost = f"{summary['evaluations']:,} evaluations in {summary['generations']} generations, "
     cost += f"{duration(summary['seconds'])}, {count(summary['flops'])} FLOPs counted"
@@ -61,7 +61,7 @@ def _opening(summary: Mapping[str, Any]) -> Text:
     else:
         text.append(f" {state}: {cost}")
     if summary.get("reason"):
-        text.append(f"; it stopped by: {summary['reason']}")
+        text.append(f"; it stopped by: {display.visible(str(summary['reason']))}")
     if summary.get("quarantined"):
         text.append(f"; {summary['quarantined']} candidates failed and are in quarantine")
     return text.append(_again(summary.get("again")))
@@ -139,7 +139,7 @@ def _promotion(decision: Decision | None, config: CampaignConfig) -> Text:
     text = Text("\nThe gate, for the head ").append(config.promote.name, style="bold").append(": ")
     text.append(decision.decision, style=style)
     for reason in decision.reasons:
-        text.append(f"\n  {reason}")
+        text.append(f"\n  {display.visible(reason)}")
     return text
 
 
@@ -166,7 +166,7 @@ def _next(summary: Mapping[str, Any], decision: Decision | None, config: Campaig
 
     text = Text("\n").append("What to type next\n", style="bold")
     for command in next_commands(summary, decision, config, home):
-        text.append(f"  {command}\n")
+        text.append(f"  {display.visible(command)}\n")
     text.no_wrap, text.overflow = True, "ignore"  # a command is one line, to be copied
     return text
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from evolve.display import visible
 from evolve.pedigree import FamilyTree, distances
 from population.errors import NotFound
 
@@ -73,16 +74,16 @@ def _label(tree: FamilyTree, name: str, role: str = "", *, is_again: bool = Fals
     from evolve.display import number, short_id
 
     relative = tree.relatives[name]
-    text = Text(f"{role}: " if role not in ("", "parent") else "", style="dim")
+    text = Text(f"{visible(role)}: " if role not in ("", "parent") else "", style="dim")
     text.append(short_id(name), style="bold")
     if is_again:
         return text.append("  (see elsewhere in this tree)", style="dim")
-    text.append(f"  {relative.operator}", style="cyan")
+    text.append(f"  {visible(relative.operator)}", style="cyan")
     text.append(f"  generation {relative.generation}")
     if relative.score is not None:
-        text.append(f"  {tree.objective} {number(relative.score)}")
+        text.append(f"  {visible(tree.objective)} {number(relative.score)}")
     if relative.status in ("quarantined", "not_viable", "promoted"):
-        text.append(f"  {relative.status}", style="yellow")
+        text.append(f"  {visible(relative.status)}", style="yellow")
     if relative.block:
         text.append(f"  block {short_id(relative.block)}", style="green")
     return text
@@ -122,9 +123,9 @@ def recipe_text(recipe: Mapping[str, Any]) -> list[Any]:
     table.add_column(style="dim")
     table.add_column()
     for name in ("individual", "operator", "version", "seed", "weights_digest", "campaign", "generation"):
-        table.add_row(name.replace("_", " "), Text(str(recipe[name])))
+        table.add_row(name.replace("_", " "), Text(visible(str(recipe[name]))))
     for entry in recipe["parents"]:
-        table.add_row(entry["role"], Text(entry["parent"]))
+        table.add_row(Text(visible(entry["role"])), Text(visible(entry["parent"])))
     for digest in recipe["inputs"] or ():
         table.add_row("input", Text(str(digest)))
     settings = recipe["settings"]
@@ -133,5 +134,5 @@ def recipe_text(recipe: Mapping[str, Any]) -> list[Any]:
         if isinstance(settings, Mapping)
         else [settings]
     )
-    table.add_row("settings", Text("\n".join(str(line) for line in lines)))
+    table.add_row("settings", Text(visible("\n".join(str(line) for line in lines))))
     return [table, f"\nmake it again: {program()} rebuild {short_id(recipe['individual'])}"]

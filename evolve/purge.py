@@ -20,6 +20,14 @@ from typing import TYPE_CHECKING, Any
 from evolve.data import kept_data
 from evolve.home import LOCK_FILE
 from evolve.origin import origin_of
+from evolve.side_files import (
+    COUNT_OR_NONE,
+    MOMENT_OR_NONE,
+    TEXT,
+    TEXTS,
+    check_fields,
+    read_record,
+)
 from population.cid import cid_of_digest
 from population.clock import Clock
 from population.errors import DamageError, InputError, Locked, NotFound
@@ -27,6 +35,7 @@ from population.store import links_of, object_path
 
 if TYPE_CHECKING:
     from evolve.home import Home
+    from population.files import FileSystem
 
 #: Of a campaign's summary, what its tombstone keeps.
 KEPT = ("seed", "state", "generations", "evaluations", "population", "lineage", "champion", "campaign_key", "benchmark")
@@ -35,7 +44,9 @@ KEPT = ("seed", "state", "generations", "evaluations", "population", "lineage", 
 def tombstones(home: Home) -> list[dict[str, Any]]:
     """Returns what is still known of purged campaigns, by handle. Raises DamageError."""
     return (
-        [_read(path) for path in sorted(home.tombstones_root.glob("*.json"))] if home.tombstones_root.is_dir() else []
+        [_read(home.files, path) for path in sorted(home.tombstones_root.glob("*.json"))]
+        if home.tombstones_root.is_dir()
+        else []
     )
 
 
@@ -50,7 +61,7 @@ def purge(home: Home, handle: str, clock: Clock, *, is_forced: bool = False) -> 
         NotFound: there is no such campaign. Locked: a campaign of this home runs. InputError: it is needed.
     """
     path = home.tombstones_root / f"{handle}.json"
-    begun = _read(path) if path.exists() else None
+    begun = _read(home.files, path) if home.files.exists(path) else None
     if begun is not None and begun["purged"] is not None:
         raise NotFound(f"campaign {handle!r} was purged before, see `evolve status --purged`")
     if begun is None and handle not in home.campaigns():
@@ -191,11 +202,13 @@ def _write(home: Home, path: Path, value: Mapping[str, Any]) -> None:
     home.files.write_atomic(path, json.dumps(dict(value), indent=2).encode() + b"\n", mode=0o644, replace=True)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise DamageError(f"{path}: not readable as JSON ({error}); put it back from a copy") from error
-    if not isinstance(value, dict) or "purged" not in value:
-        raise DamageError(f"{path}: not a tombstone; put it back from a copy")
+#: Of a tombstone; ``objects`` names what a purge that was begun removes, each by its content id.
+_NEEDED = {"campaign": TEXT, "campaign_key": TEXT, "purged": MOMENT_OR_NONE}
+_OPTIONAL = {"seed": COUNT_OR_NONE, "evaluations": COUNT_OR_NONE, "generations": COUNT_OR_NONE, "objects": TEXTS}
+
+
+def _read(files: FileSystem, path: Path) -> dict[str, Any]:
+    remedy = "put it back from a copy"
+    value = read_record(files, path, remedy)
+    check_fields(value, path, remedy, _NEEDED, _OPTIONAL)
     return value

@@ -27,6 +27,8 @@ FRAME = struct.Struct("<cQ")
 READY, STREAM, ERROR, DONE = b"r", b"s", b"e", b"d"
 #: The longest piece of a stream.
 PIECE_BYTES = 1 << 20
+#: The most characters of an error that are sent: six bytes each in JSON, they fit into one frame.
+MAX_MESSAGE = 8_000
 #: Files a query may have open: every segment of every view it reads.
 _OPEN_FILES = 4096
 #: Address space for what Arrow and DuckDB hold besides the rows of a query.
@@ -139,7 +141,7 @@ def _send(sink: int, kind: bytes, data: bytes) -> None:
 def _send_error(sink: int, error: Exception) -> None:
     from population.errors import EvolveError
 
-    found: dict[str, str] = {"type": type(error).__name__, "message": str(error)}
+    found: dict[str, str] = {"type": type(error).__name__, "message": str(error)[:MAX_MESSAGE]}
     if not isinstance(error, EvolveError):
         found = {"type": "fault", "message": "".join(traceback.format_exception(error))[-4000:]}
     with contextlib.suppress(OSError):  # the parent has gone

@@ -230,9 +230,15 @@ def _table(stream: bytearray, limits: QueryLimits) -> pa.Table:
 
     try:
         rows = pa.ipc.open_stream(pa.py_buffer(stream)).read_all()
-        rows.validate(full=True)
     except (pa.ArrowException, OSError) as error:
         raise _broken(str(error)) from error
+    try:
+        rows.validate(full=True)
+    except pa.ArrowException as error:
+        raise InputError(
+            f"query: a value does not fit the type of its column ({str(error)[:200]}); cast the column to text, such as "
+            "column::VARCHAR"
+        ) from error
     if rows.num_rows > limits.rows:
         raise InputError(f"query: more than {limits.rows} rows; add LIMIT or an aggregate, or allow more rows")
     return rows

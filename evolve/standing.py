@@ -6,7 +6,10 @@ Nouns: *standing* (a campaign's summary when it is over, what its lineage says s
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from population.errors import DamageError, InputError, StorageError
 
 if TYPE_CHECKING:
     from evolve.home import Home
@@ -34,7 +37,9 @@ def advice(entry: dict[str, Any], called: str) -> list[str]:
     """
     handle, state = entry["campaign"], entry["state"]
     lines = []
-    if state == "running":
+    if state == "damaged":
+        lines.append(f"{handle} is damaged: {entry['problem']}")
+    elif state == "running":
         lines.append(f"{handle}: {called} watch {handle}, {called} pause {handle}")
     elif state == "failed" and entry.get("reason"):
         lines.append(f"{handle} failed: {entry['reason']}; look at {called} quarantine list {handle}")
@@ -45,6 +50,18 @@ def advice(entry: dict[str, Any], called: str) -> list[str]:
             f"{handle} went on in another environment ({entry['inexact']} times): it cannot be made again bit by bit"
         )
     return lines
+
+
+def describe_each(home: Home, handles: Sequence[str], *, with_lineage: bool = True) -> list[dict[str, Any]]:
+    """Returns where campaigns stand; one that is damaged says so (``problem``), and hides no other."""
+    return [_described(home, handle, with_lineage) for handle in handles]
+
+
+def _described(home: Home, handle: str, with_lineage: bool) -> dict[str, Any]:
+    try:
+        return describe(home, handle, with_lineage=with_lineage)
+    except (DamageError, InputError, StorageError) as error:
+        return {**dict.fromkeys(FIELDS), "campaign": handle, "state": "damaged", "problem": str(error)}
 
 
 def describe(home: Home, handle: str, *, with_lineage: bool = True) -> dict[str, Any]:

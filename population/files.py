@@ -17,11 +17,11 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from pathlib import Path
 from typing import Final, Protocol
 
-from population.errors import Locked, NotFound
+from population.errors import DamageError, Locked, NotFound, StoreCorrupt
 from population.memory_files import TEMPORARY_PREFIX, MemoryFiles
 from population.refusals import told
 
-__all__ = ["FileSystem", "LocalFiles", "MemoryFiles"]
+__all__ = ["FileSystem", "LocalFiles", "MemoryFiles", "read_small"]
 
 _MAX_LOCK_BYTES: Final = 64
 _MAX_OPEN_FILES: Final = 128  # of one group; well below the usual limit of 1024 (256 on macOS) for a process
@@ -106,6 +106,23 @@ class FileSystem(Protocol):
         Raises: Locked, naming the process that holds it.
         """
         ...
+
+
+def read_small(
+    files: FileSystem,
+    path: Path,
+    most_bytes: int,
+    remedy: str = "restore it from a copy of the home",
+    kind: type[DamageError] = StoreCorrupt,
+) -> bytes:
+    """The whole content of a file that has at most so many bytes; a longer one is not read.
+
+    Raises: NotFound; StorageError; an error of `kind` where it is longer.
+    """
+    size = files.size(path)
+    if size > most_bytes:
+        raise kind(f"{path} is damaged: it has {size:,} bytes, at most {most_bytes:,} are expected; {remedy}")
+    return files.read_bytes(path)
 
 
 _NO_HARD_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})

@@ -21,7 +21,7 @@ from blake3 import blake3
 from population.cbor import Link, decode, encode
 from population.cid import parse_cid
 from population.errors import FormatError, InputError, NewerHome, NotFound, StoreCorrupt
-from population.files import FileSystem
+from population.files import FileSystem, read_small
 from population.keys import Keys
 from population.store import check_format, object_path
 
@@ -249,7 +249,7 @@ class Heads:
         if not self._files.exists(path):
             return None
         try:
-            value = json.loads(self._files.read_bytes(path)[:4096])
+            value = json.loads(read_small(self._files, path, 4096, "remove it: the signed log holds the head"))
             return int(value["sequence"]), bytes.fromhex(value["entry"])
         except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
             raise StoreCorrupt(f"{path} is damaged ({error}); remove it: the signed log holds the head") from error

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from blake3 import blake3
 
 from population.errors import FormatError, NewerHome, NotFound, StoreCorrupt
-from population.files import FileSystem
+from population.files import FileSystem, read_small
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -95,7 +95,7 @@ class Keys:
         if not self._files.exists(path):
             return None
         try:
-            return _parse_trusted(json.loads(self._files.read_bytes(path)[:_MAX_BYTES]))
+            return _parse_trusted(json.loads(read_small(self._files, path, _MAX_BYTES)))
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             raise StoreCorrupt(f"{path} is damaged ({error}); restore it from a copy of the home") from error
 
@@ -138,7 +138,7 @@ class Keys:
 
         path = self._root / f"{key_id}.pem"
         try:
-            private = load_pem_private_key(self._files.read_bytes(path), password=None)
+            private = load_pem_private_key(read_small(self._files, path, _MAX_BYTES), password=None)
         except NotFound as error:
             raise StoreCorrupt(f"the private key {path} is gone; restore it from a copy of the home") from error
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from population.cbor import Link, decode, encode
 from population.cid import Codec, cid_of, parse_cid
 from population.errors import FormatError, InputError, NewerHome, NotFound, StoreCorrupt
-from population.files import FileSystem
+from population.files import FileSystem, read_small
 from population.packs import Packs
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def check_format(files: FileSystem, root: Path) -> bool:
     if not files.exists(path):
         return False
     try:
-        version = json.loads(files.read_bytes(path)[:4096])["version"]
+        version = json.loads(read_small(files, path, 4096))["version"]
         is_newer = int(version) > FORMAT_VERSION
     except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
         raise StoreCorrupt(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import NoReturn
 
 __all__ = ["call", "main"]
 
@@ -16,20 +17,31 @@ def main() -> None:
     except SystemExit as leaving:
         from evolve.cli.ending import leave_given_up_threads
 
-        leave_given_up_threads(leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 1)
+        leave_given_up_threads(leaving.code if isinstance(leaving.code, int) else 1)
         raise
 
 
-def call() -> None:
+def call() -> NoReturn:
     """Runs the program within a process that goes on; raises SystemExit with the exit code."""
+    from evolve.cli.streams import flushed, screens
+
+    with screens():
+        code = flushed(_run())
+    sys.exit(code)
+
+
+def _run() -> int:
     from evolve.cli import app, failure
 
     try:
         app.run_program()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 130
     except Exception as error:  # noqa: BLE001 -- the outermost wall: every exception becomes a message and an exit code
-        sys.exit(failure.report(error))
+        return failure.report(error)
+    return 0
 
 
 def _leave_current_folder() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
 import typer
 
-from evolve.cli import blocks, fsck, quarantine
+from evolve.cli import blocks, fsck, output, quarantine
 from evolve.cli.care import purge, upgrade
 from evolve.cli.doctor import doctor
 from evolve.cli.fork import fork
@@ -57,9 +58,9 @@ def _print_version(is_wanted: bool) -> None:
         from importlib.metadata import PackageNotFoundError, version
 
         try:
-            print(f"evolve {version('tensor-block-evolution')}")
+            output.say(f"evolve {version('tensor-block-evolution')}")
         except PackageNotFoundError:
-            print("evolve, not installed: run from its source")
+            output.say("evolve, not installed: run from its source")
         raise typer.Exit
 
 
@@ -70,6 +71,17 @@ def _program(
     ] = False,
 ) -> None:
     del version
+    _check_here()
+
+
+def _check_here() -> None:
+    """Raises InputError where the current folder was removed: no path from here leads anywhere."""
+    from population.errors import InputError
+
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise InputError("the current folder is gone, or may not be looked at: cd to another one") from error
 
 
 LIFE = (run, resume, pause, stop, status, watch, fork, tune)

@@ -43,7 +43,7 @@ def purge(
     else:
         from evolve.display import size
 
-        print(f"{campaign} is removed, {found['objects_removed']:,} objects, {size(found['bytes_removed'])}")
+        output.say(f"{campaign} is removed, {found['objects_removed']:,} objects, {size(found['bytes_removed'])}")
 
 
 def upgrade(as_json: options.JsonOption = False, home: options.HomeOption = None) -> None:
@@ -60,6 +60,6 @@ def upgrade(as_json: options.JsonOption = False, home: options.HomeOption = None
     if as_json:
         output.show_json(found)
     elif found["before"] == found["after"]:
-        print(f"{found['home']}: is of format {found['after']} already, the newest")
+        output.say(f"{found['home']}: is of format {found['after']} already, the newest")
     else:
-        print(f"{found['home']}: moved from format {found['before']} to {found['after']}")
+        output.say(f"{found['home']}: moved from format {found['before']} to {found['after']}")

@@ -34,7 +34,7 @@ def show_table(report: Mapping[str, Any]) -> None:
         if column["name"] in names
     ]
     headings = ("column", "taken as", "different", "missing", "")
-    output.console(sys.stderr).print(output.table(headings, rows, right=("different", "missing")))
+    output.show(output.table(headings, rows, right=("different", "missing")), file=sys.stderr)
     if len(columns) > len(rows):
         output.note(f"and {len(columns) - len(rows):,} more columns")
     for text in report["notes"]:

@@ -31,7 +31,9 @@ def doctor(
         output.show_json({"ok": is_able, "checks": [asdict(check) for check in checks]})
     else:
         output.show(_as_table(checks))
-        print("\nCampaigns can run here." if is_able else "\nSomething necessary is missing; see the remedies above.")
+        output.say(
+            "\nCampaigns can run here." if is_able else "\nSomething necessary is missing; see the remedies above."
+        )
     raise typer.Exit(0 if is_able else 3)
 
 

@@ -80,7 +80,7 @@ def _tell(found: dict[str, Any], as_json: bool, files: list[str]) -> None:
         output.show_json(found)
         return
     for file in files:
-        print(file)
+        output.say(file)
     output.note(
         f"largest difference from the block on {found['inputs']:,} seeded inputs: {found['largest_difference']:.2g} "
         f"(in batches of {', '.join(f'{size:,}' for size in found['batches'])})"
@@ -157,7 +157,7 @@ def import_block(
     if as_json:
         output.show_json({"block": cid, **facts, "graph": block.graph.to_value()})
         return
-    print(cid)
+    output.say(cid)
     output.note(_summary(block, facts))
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import traceback
+
+from evolve.cli.output import note
 
 FAULT_OF_OURS = 70
 
@@ -17,10 +18,10 @@ def report(error: Exception) -> int:
     if isinstance(error, OSError):
         error = storage_error(error) or error
     if isinstance(error, EvolveError):
-        print(f"error: {error}", file=sys.stderr)
+        note(f"error: {error}")
         return error.exit_code
-    print(f"error: this is a fault of evolve, not yours: {_in_one_line(error)}", file=sys.stderr)
-    print(f"The details are in {_write(error)}; please report them.", file=sys.stderr)
+    note(f"error: this is a fault of evolve, not yours: {_in_one_line(error)}")
+    note(f"The details are in {_write(error)}; please report them.")
     return FAULT_OF_OURS
 
 
@@ -33,7 +34,9 @@ def _write(error: Exception) -> str:
     """Returns where the traceback was written, or why it could not be."""
     lines = traceback.format_exception(error)
     try:
-        with tempfile.NamedTemporaryFile("w", prefix="evolve-fault-", suffix=".txt", delete=False) as file:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", errors="backslashreplace", prefix="evolve-fault-", suffix=".txt", delete=False
+        ) as file:
             file.writelines(lines)
             return file.name
     except OSError as refused:

@@ -97,14 +97,14 @@ def _tell(reports: list[Report], root: Path) -> None:
         output.note(f"no lineages in {root}")
     for report in reports:
         if not report.damaged:
-            print(f"{report.handle}: whole, {report.commits} commits")
+            output.say(f"{report.handle}: whole, {report.commits} commits")
         else:
-            print(f"{report.handle}: DAMAGED; {report.commits} commits are whole from the beginning")
+            output.say(f"{report.handle}: DAMAGED; {report.commits} commits are whole from the beginning")
         for each in report.damaged:
             where = "" if each.position is None else f" at byte {each.position}"
-            print(f"  {each.file}{where}: {each.what}\n    {each.remedy}")
+            output.say(f"  {each.file}{where}: {each.what}\n    {each.remedy}")
         for note in report.notes:
-            print(f"  note: {note}")
+            output.say(f"  note: {note}")
 
 
 app.command("lineage", help=help_of(lineage))(lineage)

@@ -125,9 +125,9 @@ def heads(
 
 def tell(decision: Decision, name: str) -> None:
     """Prints a decision with its reasons."""
-    print(f"{name}: {decision.decision}")
+    output.say(f"{name}: {decision.decision}")
     for reason in decision.reasons:
-        print(f"  {reason}")
+        output.say(f"  {reason}")
 
 
 def to_value(decision: Decision, name: str) -> dict[str, Any]:

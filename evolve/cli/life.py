@@ -80,7 +80,7 @@ def the_one(home: Home, campaign: str | None, states: tuple[str, ...], verb: str
         if campaign not in handles:
             raise NotFound(f"no campaign {campaign!r} in {home.root}; there are: {', '.join(handles) or 'none yet'}")
         return campaign
-    found = [handle for handle in handles if home.state_of(handle) in states]
+    found = [handle for handle in handles if home.state_as_far_as_known(handle) in states]
     if not found:
         raise NotFound(
             f"there is no campaign to {verb} in {home.root}: none is {' or '.join(states)}; see `evolve status`"
@@ -138,10 +138,14 @@ def _tell(value: dict[str, Any], verb: str, wanted: str) -> None:
 
     handle, state = value["campaign"], value["state"]
     if not value["asked"]:
-        print(f"{handle} does not run: it is {state}" + ("" if value["obeyed"] else f"; there is nothing to {verb}"))
+        output.say(
+            f"{handle} does not run: it is {state}" + ("" if value["obeyed"] else f"; there is nothing to {verb}")
+        )
     elif value["obeyed"]:
-        print(f"{handle} is {wanted}, after {value['seconds']:.1f} s; {program()} resume {handle} goes on with it")
+        output.say(f"{handle} is {wanted}, after {value['seconds']:.1f} s; {program()} resume {handle} goes on with it")
     elif state == "running":
-        print(f"{handle} was asked to {verb}, and ends after its step; {program()} {verb} {handle} --now does not wait")
+        output.say(
+            f"{handle} was asked to {verb}, and ends after its step; {program()} {verb} {handle} --now does not wait"
+        )
     else:
-        print(f"{handle} ended before it could be {wanted}: it is {state}")
+        output.say(f"{handle} ended before it could be {wanted}: it is {state}")

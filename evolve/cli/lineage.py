@@ -105,6 +105,8 @@ def _tell(found: dict[str, object]) -> None:
     if found["same"] is None:
         output.note(f"{name}: it cannot be said here whether it can be rebuilt: {found.get('reason', '')}")
     elif found["same"]:
-        print(f"{name}: rebuilt in {births} births to the same digest, {found['rebuilt']}")
+        output.say(f"{name}: rebuilt in {births} births to the same digest, {found['rebuilt']}")
     else:
-        print(f"{name}: NOT the same: rebuilt in {births} births to {found['rebuilt']}; {found.get('reason') or ''}")
+        output.say(
+            f"{name}: NOT the same: rebuilt in {births} births to {found['rebuilt']}; {found.get('reason') or ''}"
+        )

@@ -53,7 +53,7 @@ def new_block(
         f"made a block of template {section['template']!r}: {numbers:,} numbers, {block.flops():,} FLOPs a sample"
     )
     output.note(f"look at it: evolve blocks show {cid[:16]}")
-    print(cid)
+    output.say(cid)
 
 
 def list_templates(as_json: options.JsonOption = False) -> None:

@@ -6,46 +6,95 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from evolve.cli.streams import refused, unfiltered
+from evolve.display import in_line, visible, visible_json
+
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
 #: How wide text is laid out where no terminal says it.
 PLAIN_WIDTH = 140
+LEAST_WIDTH = 20
 
 
 def console(file: IO[str] | None = None) -> Console:
     """Returns a console on standard output, or on another stream."""
     from rich.console import Console
 
-    stream = file or sys.stdout
-    width = None if stream.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH
-    return Console(file=stream, width=width, highlight=False, emoji=False, soft_wrap=False)
+    stream = unfiltered(file or sys.stdout)
+    width = None if stream.isatty() else _told_width()
+    return Console(file=stream, width=width, highlight=False, emoji=False, markup=False, soft_wrap=False)
 
 
-def show(*renderables: RenderableType) -> None:
-    """Prints text, tables and trees on standard output; a text that says so is not broken into lines."""
-    screen = console()
-    for renderable in renderables:
-        screen.print(renderable, crop=False, soft_wrap=bool(getattr(renderable, "no_wrap", False)))
+def _told_width() -> int:
+    """Returns the width that COLUMNS tells, where it is one that text can be laid out in."""
+    told = os.environ.get("COLUMNS", "")
+    return int(told) if told.isdecimal() and len(told) < 6 and int(told) >= LEAST_WIDTH else PLAIN_WIDTH
+
+
+class _Visible:
+    """A renderable whose text is made visible when it is laid out, whoever made it."""
+
+    def __init__(self, inner: RenderableType) -> None:
+        self._inner = inner
+
+    def __rich_console__(self, screen: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        from rich.segment import Segment
+
+        for text, style, control in screen.render(self._inner, options):
+            yield Segment(text if control else visible(text), style, control)
+
+
+def show(*renderables: RenderableType, file: IO[str] | None = None) -> None:
+    """Prints text, tables and trees on standard output, or on another stream; a text that says so is not broken into lines.
+    Texts are no markup. What standard error refuses is lost."""
+    screen = console(file)
+    try:
+        for renderable in renderables:
+            is_whole = bool(getattr(renderable, "no_wrap", False))
+            shown = visible(renderable) if isinstance(renderable, str) else renderable
+            screen.print(_Visible(shown), crop=False, soft_wrap=is_whole)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if file is None:
+            raise refused(error) from error
+
+
+def say(text: object) -> None:
+    """Prints a line on standard output."""
+    print(visible(str(text)), flush=True)
 
 
 def note(text: str) -> None:
     """Prints a line for people on standard error, so that results stay clean."""
-    print(text, file=sys.stderr)
+    print(visible(text), file=sys.stderr, flush=True)
 
 
 def show_json(value: Any) -> None:
     """Prints one JSON value on one line."""
-    print(json_text(value))
+    print(json_line(value), flush=True)
+
+
+def json_line(value: Any) -> str:
+    """Returns a value as JSON, in characters that standard output has."""
+    text = json_text(value)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(json.loads(text))
+    return text
 
 
 def json_text(value: Any) -> str:
-    """Returns a value as JSON; what is not a number becomes null, bytes become hex, times ISO 8601."""
-    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
+    """Returns a value as JSON; what is not a number becomes null, bytes become hex, times ISO 8601. What a terminal would obey
+    stands there by its number."""
+    return visible_json(json.dumps(plain(value), ensure_ascii=False, allow_nan=False))
 
 
 def plain(value: Any) -> Any:
@@ -71,9 +120,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence
 
     made = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False, show_edge=False)
     for name in columns:
-        made.add_column(Text(name), justify="right" if name in right else "left", overflow="fold")
+        made.add_column(Text(in_line(name)), justify="right" if name in right else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(Text(cell) for cell in row))
+        made.add_row(*(Text(visible(cell)) for cell in row))
     return made
 
 
@@ -86,7 +135,7 @@ def pairs(facts: Iterable[tuple[str, str]]) -> Any:
     made.add_column(style="dim")
     made.add_column(overflow="fold")
     for name, value in facts:
-        made.add_row(name, Text(value))
+        made.add_row(Text(in_line(name)), Text(visible(value)))
     return made
 
 

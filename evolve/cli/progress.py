@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from evolve import display
+from evolve.cli import output
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from evolve.outcome import Progress
 
@@ -26,12 +28,11 @@ LINE_EVERY_S = 1.0
 def shown() -> Iterator[Callable[[Progress], None]]:
     """Shows every progress that the returned function is called with; tidies the terminal at the end."""
     if not sys.stderr.isatty():
-        yield Lines(lambda text: print(text, file=sys.stderr, flush=True), time.monotonic)
+        yield Lines(output.note, time.monotonic)
         return
-    from rich.console import Console
     from rich.live import Live
 
-    with Live(console=Console(stderr=True), refresh_per_second=4, transient=True) as live:
+    with Live(console=output.console(sys.stderr), refresh_per_second=4, transient=True) as live:
         yield lambda progress: live.update(live_table(progress))
 
 
@@ -70,20 +71,30 @@ def line(progress: Progress) -> str:
 def live_table(progress: Progress) -> Table:
     """Returns a progress as a small table for a terminal."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column()
-    table.add_row("phase", f"[bold]{progress.phase}[/bold]  generation {progress.generation}")
-    best = "   ".join(f"{name} [bold]{display.number(value)}[/bold]" for name, value in progress.best.items())
-    table.add_row("best", best or "nothing judged yet")
+    table.add_row("phase", Text(progress.phase, "bold").append(f"  generation {progress.generation}", "not bold"))
+    table.add_row("best", _best(progress.best) if progress.best else "nothing judged yet")
     rate = f"{progress.evaluations:,} at {progress.evaluations_per_s:,.0f} per second, {display.count(progress.flops)} FLOPs"
     table.add_row("evaluations", rate)
-    table.add_row("operators", _shares(progress.operator_shares) or "-")
+    table.add_row("operators", Text(_shares(progress.operator_shares) or "-"))
     if progress.quarantined:
-        table.add_row("quarantine", f"[yellow]{progress.quarantined}[/yellow]")
+        table.add_row("quarantine", Text(str(progress.quarantined), "yellow"))
     table.add_row("time", _time(progress))
     return table
+
+
+def _best(values: Mapping[str, float]) -> Text:
+    """Returns objectives with their values; a name is text, whatever it holds."""
+    from rich.text import Text
+
+    found = Text()
+    for name, value in values.items():
+        found.append(f"{'   ' if found else ''}{display.visible(name)} ").append(display.number(value), "bold")
+    return found
 
 
 def _time(progress: Progress) -> str:
@@ -93,4 +104,4 @@ def _time(progress: Progress) -> str:
 
 def _shares(shares: Any) -> str:
     largest = sorted(shares.items(), key=lambda item: -item[1])
-    return "  ".join(f"{name} {share:.0%}" for name, share in largest[:6])
+    return "  ".join(f"{display.visible(name)} {share:.0%}" for name, share in largest[:6])

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evolve.cli import options, output
+from evolve.cli.arrow_values import values_of
+from evolve.cli.streams import refused
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -84,7 +86,7 @@ def query(
 
 def _show_table(rows: pa.Table) -> None:
     shown = rows.slice(0, MAX_TABLE_ROWS)
-    columns = [[_cell(value) for value in column.to_pylist()] for column in shown.columns]
+    columns = [[_cell(value) for value in values_of(column)] for column in shown.columns]
     right = [name for name, column in zip(rows.column_names, rows.columns, strict=True) if _is_number(column.type)]
     cells = list(zip(*columns, strict=True)) if columns else []
     output.show(output.table(rows.column_names, cells, right))
@@ -96,28 +98,41 @@ def _show_table(rows: pa.Table) -> None:
 
 
 def _encoded(rows: pa.Table, chosen: Format) -> bytes:
-    if chosen is Format.parquet:
-        import pyarrow.parquet as pq
-
-        sink = io.BytesIO()
-        pq.write_table(rows, sink, compression="zstd")
-        return sink.getvalue()
-    if chosen is Format.arrow:
-        import pyarrow as pa
-
-        sink = io.BytesIO()
-        with pa.ipc.new_file(sink, rows.schema) as writer:
-            writer.write_table(rows)
-        return sink.getvalue()
+    if chosen in (Format.parquet, Format.arrow):
+        return _as_file(rows, chosen)
+    columns = [values_of(column) for column in rows.columns]
+    lines: list[Any] = list(zip(*columns, strict=True))
     if chosen is Format.json:
-        lines = [output.json_text(row) for row in rows.to_pylist()]
-        return ("[" + ",\n ".join(lines) + "]\n").encode()
+        texts = [output.json_text(dict(zip(rows.column_names, line, strict=True))) for line in lines]
+        return ("[" + ",\n ".join(texts) + "]\n").encode()
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(rows.column_names)
-    columns = [column.to_pylist() for column in rows.columns]
-    writer.writerows([[_csv_cell(value) for value in row] for row in zip(*columns, strict=True)])
+    writer.writerows([[_csv_cell(value) for value in line] for line in lines])
     return text.getvalue().encode()
+
+
+def _as_file(rows: pa.Table, chosen: Format) -> bytes:
+    """Returns the rows as a Parquet or an Arrow file. Raises InputError for a type that the format does not have."""
+    import pyarrow as pa
+
+    from population.errors import InputError
+
+    sink = io.BytesIO()
+    try:
+        if chosen is Format.parquet:
+            import pyarrow.parquet as pq
+
+            pq.write_table(rows, sink, compression="zstd")
+        else:
+            with pa.ipc.new_file(sink, rows.schema) as writer:
+                writer.write_table(rows)
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+        raise InputError(
+            f"query: {chosen} cannot hold a column of these ({error}); cast it to text, such as column::VARCHAR, or choose "
+            "another --format"
+        ) from error
+    return sink.getvalue()
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -136,8 +151,13 @@ def _refuse_terminal(chosen: Format, to: Path | None) -> None:
 
 
 def _write_to_stdout(data: bytes) -> None:
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise refused(error) from error
 
 
 def _is_number(kind: Any) -> bool:
@@ -157,7 +177,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, str):
-        return short_id(value) if _LONG_ID.fullmatch(value) else value
+        return short_id(value) if _LONG_ID.fullmatch(value) and not value.isdecimal() else value
     if hasattr(value, "strftime") and hasattr(value, "hour"):
         return str(value.strftime("%Y-%m-%d %H:%M:%S"))
     return output.json_text(value) if isinstance(value, (list, dict)) else str(value)

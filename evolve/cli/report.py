@@ -53,7 +53,7 @@ def report(
         facts = {"campaign": handle, "state": made.state, "report": str(place.absolute()), "bytes": len(made.html)}
         output.show_json({**facts, "individuals": made.num_shown, "left_out": made.num_left_out})
     else:
-        print(place)
+        output.say(place)
 
 
 def _newest(home: Home) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evolve.cli import options, output
-from evolve.standing import advice, describe
+from evolve.standing import advice, describe_each
 
 #: What is shown of a champion where it has been measured.
 _LEADING = ("return", "accuracy", "cross_entropy", "r2", "rmse", "loss")
@@ -24,7 +24,8 @@ def status(
 ) -> None:
     """Show the campaigns of this home: running, paused, stopped, interrupted, failed or done, and what to do next.
 
-    Works from another terminal while campaigns run. A campaign that was gone on with in another environment says so.
+    Works from another terminal while campaigns run. A campaign that was gone on with in another environment says so. One
+    whose files are damaged is listed with what is wrong, and the exit code is 1.
 
     Examples:
       evolve status
@@ -40,7 +41,8 @@ def status(
     handles = opened.campaigns()
     if campaign is not None and campaign not in handles:
         raise NotFound(f"no campaign {campaign!r} in {opened.root}; there are: {', '.join(handles) or 'none yet'}")
-    found = [describe(opened, handle, with_lineage=as_json) for handle in handles if campaign in (None, handle)]
+    wanted = [handle for handle in handles if campaign in (None, handle)]
+    found = describe_each(opened, wanted, with_lineage=as_json)
     if as_json:
         output.show_json(found)
     elif found:
@@ -50,6 +52,8 @@ def status(
                 output.note(text)
     else:
         output.note(f"no campaigns yet in {opened.root}")
+    if any(entry["state"] == "damaged" for entry in found):
+        raise typer.Exit(1)
 
 
 def _show_purged(home: Home, as_json: bool) -> None:
@@ -67,8 +71,8 @@ def _show_purged(home: Home, as_json: bool) -> None:
             datetime.fromtimestamp(stone["purged"], UTC).strftime("%Y-%m-%d %H:%M")
             if stone["purged"]
             else "not finished",
-            str(stone["seed"] or "-"),
-            f"{stone['evaluations'] or 0:,}",
+            str(stone.get("seed") or "-"),
+            f"{stone.get('evaluations') or 0:,}",
             stone["campaign_key"][:12],
         )
         for stone in found
@@ -95,7 +99,7 @@ def _as_table(found: list[dict[str, Any]]) -> Any:
             entry["campaign"],
             entry["state"],
             f"{entry['share']:.0%}" if entry.get("share") is not None else "-",
-            str(entry["seed"]),
+            "-" if entry["seed"] is None else str(entry["seed"]),
             f"{entry['generations'] or 0:,}",
             f"{entry['evaluations'] or 0:,}",
             ", ".join(f"{name} {number(value)}" for name, value in _best(entry).items()) or "-",

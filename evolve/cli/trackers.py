@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,18 +109,23 @@ def catch_up(home: Home) -> None:
 
 
 def _told(home: Home) -> dict[str, dict[str, str]]:
-    from population.errors import NotFound
+    """Returns what each MLflow was told; a note that cannot be read counts as none, and is written anew."""
+    from evolve.side_files import read_record
+    from population.errors import DamageError, NotFound, StorageError
 
     try:
-        value = json.loads(home.files.read_bytes(home.root / TOLD_FILE))
-    except (NotFound, ValueError):
+        value = read_record(home.files, home.root / TOLD_FILE, "remove it")
+    except (NotFound, DamageError, StorageError):
         return {}
-    return value if isinstance(value, dict) else {}
+    return {uri: heads for uri, heads in value.items() if isinstance(heads, dict)}
 
 
 def _remember(home: Home, told: Mapping[str, str]) -> None:
+    from population.errors import InfrastructureError
+
     before = _told(home)
     after = {**before, home.mlflow_uri: {**before.get(home.mlflow_uri, {}), **told}}
     if told and after != before:
         data = json.dumps(after, indent=2).encode() + b"\n"
-        home.files.write_atomic(home.root / TOLD_FILE, data, mode=0o644, replace=True)
+        with suppress(InfrastructureError):  # it will be told once more
+            home.files.write_atomic(home.root / TOLD_FILE, data, mode=0o644, replace=True)

@@ -164,6 +164,8 @@ def _show(tuning: Tuning, found: Mapping[str, Any]) -> None:
     """Prints the best trials on standard error, and the best settings as YAML on standard output."""
     import yaml
 
+    from evolve.display import visible
+
     ranking = found["ranking"]
     listed = ranking[:SHOWN] + [number for number in ranking[SHOWN:] if number == 0]
     states = [trial["state"] for trial in found["trials"]]
@@ -171,14 +173,16 @@ def _show(tuning: Tuning, found: Mapping[str, Any]) -> None:
     columns = ("trial", tuning.objective, "campaign", "settings")
     rows = [_row(found["trials"][number]) for number in listed]
     title = f"The best trials of {found['study']} ({counts})"
-    output.console(sys.stderr).print(output.table(columns, rows, right=("trial", tuning.objective), title=title))
+    output.show(output.table(columns, rows, right=("trial", tuning.objective), title=title), file=sys.stderr)
     if not found["best"]:
         output.note("no trial came to a score: the lines above say why")
         return
     best = found["best"]
     score = f"{tuning.objective} {best['value']:.6g} on validation rows"
-    print(f"# Trial {best['trial']} of the study {found['study']}: {score}.")
-    print(yaml.safe_dump(found["config"], sort_keys=False, allow_unicode=True), end="")
+    output.say(f"# Trial {best['trial']} of the study {found['study']}: {score}.")
+    text = yaml.safe_dump(found["config"], sort_keys=False, allow_unicode=True)
+    is_plain = visible(text) == text  # else every letter by its number, which is the same YAML
+    output.say((text if is_plain else yaml.safe_dump(found["config"], sort_keys=False)).rstrip("\n"))
 
 
 def _row(trial: Mapping[str, Any]) -> tuple[str, ...]:

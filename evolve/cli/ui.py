@@ -40,7 +40,7 @@ def ui(
     """
     opened = options.open_home(home)
     if opened.tracking_uri and not opened.tracking_uri.startswith("sqlite:"):
-        print(f"MLFLOW_TRACKING_URI names the server that shows these campaigns: {opened.tracking_uri}")
+        output.say(f"MLFLOW_TRACKING_URI names the server that shows these campaigns: {opened.tracking_uri}")
         return
     catch_up(opened)
     chosen = _free_port(port)
@@ -59,7 +59,7 @@ def ui(
         )
         try:
             _wait_until_it_answers(server, chosen, said)
-            print(address, flush=True)
+            output.say(address)
             server.wait()
             raise _ended_by_itself(server, said)
         except KeyboardInterrupt:

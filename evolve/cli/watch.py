@@ -48,7 +48,7 @@ def watch(
     except KeyboardInterrupt:
         return
     if not as_json:
-        print(f"{handle} is {state}")
+        output.say(f"{handle} is {state}")
     raise typer.Exit(1 if state == "failed" else 0)
 
 
@@ -103,8 +103,8 @@ def line(step: dict[str, Any]) -> str:
 @contextmanager
 def _shown(as_json: bool) -> Iterator[Callable[[list[dict[str, Any]]], None]]:
     if as_json or not sys.stdout.isatty():
-        text = output.json_text if as_json else line
-        yield lambda steps: print("\n".join(text(step) for step in steps), flush=True)
+        text = output.json_line if as_json else line
+        yield lambda steps: output.say("\n".join(text(step) for step in steps))
         return
     from rich.live import Live
 

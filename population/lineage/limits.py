@@ -9,6 +9,9 @@ from population.errors import InputError
 
 #: The longest SQL text that is parsed.
 MAX_SQL_BYTES = 1 << 20
+MAX_MEMORY_BYTES = 1 << 50
+MAX_TIMEOUT_S = 1e8
+MAX_ROWS = 2**62
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
@@ -28,6 +31,13 @@ class QueryLimits:
     rows: int = 1_000_000
     threads: int = 1
 
+    def __post_init__(self) -> None:
+        """Raises InputError where time or rows are no bound."""
+        if not 0 < self.timeout_s <= MAX_TIMEOUT_S:
+            raise InputError(f"timeout {self.timeout_s!r}: write seconds, up to {MAX_TIMEOUT_S:,.0f}")
+        if not 0 <= self.rows <= MAX_ROWS:
+            raise InputError(f"rows {self.rows if abs(self.rows) < MAX_ROWS else '...'}: write a count below 2**62")
+
     @property
     def memory_bytes(self) -> int:
         """The memory in bytes. Raises InputError where the text is no size."""
@@ -35,7 +45,10 @@ class QueryLimits:
         if not found:
             raise InputError(f"memory {self.memory!r}: write a size such as 256MB or 1GiB")
         number, power, binary = found.groups()
-        return int(float(number) * (1024 if binary else 1000) ** _POWERS[power.lower()])
+        size = float(number) * (1024 if binary else 1000) ** _POWERS[power.lower()]
+        if not 1 <= size <= MAX_MEMORY_BYTES:
+            raise InputError(f"memory {self.memory[:40]!r}: write a size from 1 byte to 1024TiB, such as 1GiB")
+        return int(size)
 
 
 def check_text(sql: str) -> None:

@@ -19,6 +19,7 @@ import pyarrow as pa
 from population.errors import InputError
 from population.lineage.limits import QueryLimits, check_text
 from population.lineage.pedigree_sql import FUNCTIONS
+from population.lineage.portable import portable
 from population.lineage.schema import VIEW_NAMES
 from population.lineage.views import open_connection, quoted
 
@@ -36,6 +37,8 @@ _DESCRIBE = re.compile(r"\s*(?:describe|desc)\s+\"?(\w+)\"?\s*;?\s*", re.IGNOREC
 _COMMENT = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
 _EXPLAIN = re.compile(rf"{_COMMENT}explain\b{_COMMENT}(?:analy[sz]e\b)?{_COMMENT}", re.IGNORECASE | re.DOTALL)
 _BATCH_ROWS = 16_384
+#: So many characters of an error of DuckDB are told.
+MAX_MESSAGE = 2_000
 
 
 def run_query(reader: LineageReader, sql: str, limits: QueryLimits | None = None) -> pa.Table:
@@ -56,8 +59,9 @@ def batches_of(connection: Any, sql: str, limits: QueryLimits) -> Iterator[pa.Re
         InputError: not one SELECT, a table or function that is not open to queries, too many rows.
     """
     _check_statement(connection, sql)
-    stream = connection.sql(_described(sql)).to_arrow_reader(_BATCH_ROWS)
-    names = distinct_names(stream.schema.names)
+    found = connection.sql(_described(sql))
+    names = distinct_names(found.columns)
+    stream = portable(found, names).to_arrow_reader(_BATCH_ROWS)
     schema = pa.schema([field.with_name(name) for field, name in zip(stream.schema, names, strict=True)])
     yield pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
     count = 0
@@ -94,8 +98,18 @@ def told_in_words(limits: QueryLimits) -> Iterator[None]:
         raise InputError("query: it is nested too deeply") from error
     except duckdb.Error as error:
         raise InputError(
-            f"query: {error}\nThe views are: {', '.join(VIEW_NAMES)} (DESCRIBE one for its columns)"
+            f"query: {_shortened(str(error))}\nThe views are: {', '.join(VIEW_NAMES)} (DESCRIBE one for its columns)"
         ) from error
+    except pa.ArrowException as error:
+        raise InputError(
+            f"query: a column cannot be handed on ({_shortened(str(error))}); cast it to text, such as column::VARCHAR"
+        ) from error
+
+
+def _shortened(text: str) -> str:
+    """Returns the message of an error, of a long one its beginning: it may quote a value of any length."""
+    left_out = len(text) - MAX_MESSAGE
+    return text if left_out <= 0 else f"{text[:MAX_MESSAGE]} ... ({left_out:,} more characters)"
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from blake3 import blake3
 
 from population.arrow_bytes import read_parquet
 from population.errors import LineageCorrupt, NewerHome, NotFound
-from population.files import FileSystem
+from population.files import FileSystem, read_small
 from population.lineage.log import GENESIS
 from population.lineage.payload import Chunk, chunk_schema
 from population.lineage.schema import SEALED
@@ -80,13 +80,17 @@ def tombstone_path(home: Path, handle: str) -> Path:
     return home / "tombstones" / f"{handle}.json"
 
 
+#: A manifest has a few hundred bytes a segment, and a segment a table and a seal.
+MAX_MANIFEST_BYTES = 1 << 26
+
+
 def read_manifest(files: FileSystem, home: Path, handle: str) -> Manifest:
     """Returns the manifest, an empty one where nothing was sealed yet. Raises LineageCorrupt where it is damaged."""
     path = segments_dir(home, handle) / MANIFEST
     if not files.exists(path):
         _check_never_sealed(files, home, handle)
         return Manifest(handle)
-    data = files.read_bytes(path)
+    data = read_small(files, path, MAX_MANIFEST_BYTES, kind=LineageCorrupt)
     text, _, check = data.partition(b"\n")
     if blake3(text).hexdigest().encode() + b"\n" != check:
         raise _damaged(path, "its checksum does not match")

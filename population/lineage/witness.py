@@ -13,7 +13,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from population.errors import LineageCorrupt, NotFound
-from population.files import FileSystem
+from population.files import FileSystem, read_small
 from population.lineage.log import Tail
 from population.lineage.segments import MANIFEST, Manifest, journal_path, segments_dir
 
@@ -45,7 +45,7 @@ def write_witness(files: FileSystem, home: Path, handle: str, witness: Witness) 
 def read_witness(files: FileSystem, home: Path, handle: str) -> Witness | None:
     """Returns what was noted last, or None. Read it before what it speaks of, which may grow meanwhile."""
     try:
-        data = files.read_bytes(witness_path(home, handle))
+        data = read_small(files, witness_path(home, handle), 512, "remove it: it is written anew", LineageCorrupt)
     except NotFound:
         return None
     fields, check = data[: _FIELDS.size], data[_FIELDS.size :]

@@ -221,7 +221,7 @@ def test_a_founder_that_the_store_has_lost_and_a_record_that_is_none_are_typed_e
     with pytest.raises((NotFound, ConfigError)):
         _resume(home, "branch")
     path.write_text(text[: len(text) // 2])
-    with pytest.raises(DamageError, match="not a record of a fork"):
+    with pytest.raises(DamageError, match="not readable as JSON"):
         _resume(home, "branch")
     path.write_text(text)
     assert _resume(home, "branch")["state"] == "done"

@@ -45,3 +45,13 @@ def test_a_text_that_says_so_is_not_broken_into_lines(
 
 def test_paragraphs_of_examples_keep_their_lines() -> None:
     assert kept("Text.\n\nExamples:\n  a\n  b\n\nMore.") == "Text.\n\n\b\nExamples:\n  a\n  b\n\nMore."
+
+
+@pytest.mark.parametrize("told", ["0", "1", "-5", "x", "9" * 30, ""])
+def test_a_width_that_nothing_fits_into_is_none(
+    told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """COLUMNS=0 printed nothing at all."""
+    monkeypatch.setenv("COLUMNS", told)
+    show(table(("a",), [("a text of some length",)]))
+    assert "a text of some length" in capsys.readouterr().out
