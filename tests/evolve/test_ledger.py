@@ -147,6 +147,7 @@ def test_a_promotion_killed_at_some_points_pays_for_one_look(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("which", ["good", "poor", "as good"])
 def test_a_promotion_killed_at_every_point_pays_for_one_look(
     scene: Scene,
