@@ -48,6 +48,7 @@ def export_block(
     from evolve.address import resolve_block, split_target
     from evolve.exchange.exporting import ENDINGS, FORMATS
     from evolve.exchange.exporting import export_block as export
+    from evolve.exchange.placing import place
     from population.errors import InputError
 
     if kind not in FORMATS:
@@ -60,8 +61,7 @@ def export_block(
     _check_name(file, ENDINGS[kind])
     made = export(opened.block_store().get(cid), kind, file.stem, None if whole else chosen, _title(cid, whole, chosen))
     folder = file.absolute().parent
-    for part, content in made.files.items():
-        opened.files.write_atomic(folder / part, content, mode=0o644, replace=True)
+    place(opened.files, folder, made.files)
     found = {
         "block": cid, "format": kind, "tier": None if whole else chosen, "files": [str(folder / part) for part in made.files],
         "largest_difference": made.largest_difference, "inputs": max(made.batches), "batches": list(made.batches),

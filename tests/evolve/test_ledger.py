@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,42 +18,11 @@ from evolve.plan import Plan, make_plan
 from evolve.promotion import Decision
 from fitness.judge import InlineJudge
 from population.block import TensorBlock
-from tests.evolve.foundry import CHANGES
+from tests.evolve.kills import Killed, killed_at
 from tests.evolve.test_promotion import Scene, block_of, config_of, weights_by_ridge
 
 #: An inline judge isolates nothing, which these promotions accept: it is the log that is tested.
 ASKED: dict[str, Any] = {"accept_level": "none", "floors": {"ultimate": 0.9}, "margin": 0.02}
-
-
-class Killed(BaseException):
-    """The process is dead: nothing that it does from now on reaches the disk."""
-
-
-@contextmanager
-def killed_at(point: int, moment: str) -> Iterator[Callable[[], int]]:
-    """Kills what runs within at its n-th change of the disk, counted from 1: before it, in the midst of it, or after it."""
-    count = 0
-
-    def counted(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **named: Any) -> Any:
-            nonlocal count
-            if name == "open" and not arguments[1] & (os.O_CREAT | os.O_WRONLY | os.O_RDWR):
-                return real(*arguments, **named)
-            count += 1
-            if count < point:
-                return real(*arguments, **named)
-            if count == point and moment == "after":
-                real(*arguments, **named)
-            elif count == point and moment == "midst" and name == "write":
-                real(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
-            raise Killed
-
-        return call
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in CHANGES:
-            patch.setattr(os, name, counted(name, getattr(os, name)))
-        yield lambda: count
 
 
 @pytest.fixture(scope="module")
