@@ -35,7 +35,7 @@ def main() -> None:
     while killed < kills:
         home = folder / str(ended)
         pid = fork(lambda home=home: go(home, tuning_of()))  # type: ignore[misc]
-        time.sleep(rng.uniform(0.0, seconds))
+        time.sleep(rng.uniform(0.0, 0.5 * seconds))
         os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
         assert os.waitstatus_to_exitcode(status) in (0, -signal.SIGKILL), "a driver failed"
