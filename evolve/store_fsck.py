@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from evolve.origin import origin_of
+from evolve.purge import tombstones
 from population.cid import cid_of_digest
 from population.errors import DamageError, InputError, NotFound
 from population.memory_files import TEMPORARY_PREFIX
@@ -26,6 +27,13 @@ def check_home(home: Home, progress: Callable[[int, int], None] = lambda done, t
 
     Raises: NewerHome: a newer version wrote the store.
     """
+    check = _checked(home, progress)
+    if any(damage.kind == "missing" for damage in check.damaged):  # a purge may have removed it while we read
+        check = _checked(home, progress)
+    return check
+
+
+def _checked(home: Home, progress: Callable[[int, int], None]) -> Check:
     from population.block import TensorBlock
 
     notes: list[str] = []
@@ -33,10 +41,27 @@ def check_home(home: Home, progress: Callable[[int, int], None] = lambda done, t
     check = check_store(
         home.files, home.root, home.keys_root, needed=needed, build=TensorBlock.from_manifest, progress=progress
     )
+    removing = _half_purged(home, notes)
+    damaged = [d for d in check.damaged if d.heads or d.kind != "missing" or d.object not in removing]
     left = sum(1 for path in home.store_root.rglob(f"{TEMPORARY_PREFIX}*") if path.is_file())
     if left:
         notes.append(f"{left} temporary files of writers that were killed, or that write just now; no reader sees them")
-    return replace(check, notes=(*check.notes, *notes))
+    return replace(check, damaged=tuple(damaged), notes=(*check.notes, *notes))
+
+
+def _half_purged(home: Home, notes: list[str]) -> set[str]:
+    """Returns the objects that purges under way, or cut short, are removing."""
+    removing: set[str] = set()
+    try:
+        for tombstone in tombstones(home):
+            if tombstone["purged"] is None:
+                notes.append(
+                    f"the purge of {tombstone['campaign']} is under way, or was cut short: `evolve purge` ends it"
+                )
+                removing |= set(tombstone["objects"])
+    except DamageError as error:
+        notes.append(str(error))
+    return removing
 
 
 def _needed(home: Home, notes: list[str]) -> dict[str, str]:
