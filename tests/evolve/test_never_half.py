@@ -271,6 +271,17 @@ def test_a_report_on_a_full_disk_leaves_the_old_one_and_says_why(finished: Path,
     assert not list(page.parent.glob(".tmp-*"))
 
 
+def test_a_report_that_may_not_grow_leaves_the_old_one_and_says_why(finished: Path, tmp_path: Path) -> None:
+    """The same for a user who may not mount: a limit on the size of files refuses the page in its midst."""
+    page = tmp_path / "page.html"
+    page.write_bytes(b"old")
+    words = [str(word) for word in whole.command("report", "digits", "--out", page, "--home", finished)]
+    answer = whole.call(["sh", "-c", 'ulimit -f 16; exec "$@"', "sh", *words])
+    assert (answer.returncode, page.read_bytes()) == (3, b"old"), answer.stderr
+    assert "ulimit -f" in answer.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
 def test_a_disk_that_fills_while_the_champion_is_published_loses_nothing(
     finished: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

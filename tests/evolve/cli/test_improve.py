@@ -212,6 +212,21 @@ def test_the_champion_of_an_improvement_is_rebuilt_from_its_pedigree_to_the_same
         assert rebuilt["same"] is True
 
 
+def test_the_pedigree_of_an_improvement_ends_with_the_model_in_every_command(
+    program: Program, improved: Done, tmp_path: Path
+) -> None:
+    """`evolve lineage` and `evolve report` once ended with a fault of ours (70) after an improvement."""
+    (row,) = Home.open(improved.home).query("SELECT individual FROM individuals WHERE operator = 'adopt'").to_pylist()
+    told = program("lineage", row["individual"], "--home", improved.home)
+    assert (told.code, "origin: " in told.out, "imported model" in told.out) == (0, True, True)
+    rebuilt = json.loads(program("rebuild", row["individual"], "--json", "--home", improved.home).out)
+    assert (rebuilt["same"], [leaf["what"] for leaf in rebuilt["leaves"]]) == (True, ["imported model"])
+    assert program("report", "improved", "--out", tmp_path / "page.html", "--home", improved.home).code == 0
+    assert program("lineage", improved.summary["champion"], "--home", improved.home).code == 0
+    below = program("lineage", improved.summary["improved"]["model"], "--descendants", "--home", improved.home)
+    assert (below.code, "adopt" in below.out) == (0, True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("address", ["local", ""], ids=["local", "ray"])
 def test_an_improvement_is_the_same_on_two_workers(improved: Done, tmp_path: Path, address: str) -> None:
