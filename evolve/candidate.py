@@ -6,7 +6,7 @@ Nouns: *candidate* (a block that somebody wants in production), *objection* (a r
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from evolve.config import CampaignConfig, check_config
 from evolve.data import located
 from evolve.home import Home
 from evolve.levels import lowest
-from evolve.origin import imported_founders
+from evolve.origin import IMPORTED, UNKNOWN, Leaf, leaves_of
 from evolve.plan import Plan, make_plan
 from population.block import TensorBlock
 from population.errors import InputError
@@ -69,7 +69,7 @@ def _find(home: Home, connection: Any, block_id: str) -> Candidate:
             block_id, block, None, None, None, ("no lineage of this home has an individual with this block",)
         )
     individual, campaign = found
-    objections = _gaps(connection, individual, imported_founders(home))
+    objections = _gaps(connection, individual, leaves_of(home))
     plan: Plan | None = None
     try:
         plan = make_plan(located(_config_of(connection, campaign), home))
@@ -89,11 +89,15 @@ def _config_of(connection: Any, campaign: str) -> CampaignConfig:
     return check_config(json.loads(row[0]), f"campaign {campaign}")
 
 
-def _gaps(connection: Any, individual: str, imported: set[str]) -> list[str]:
-    """Returns what is missing between an individual and the first ones, which are born without parents."""
-    missing = [row for row in connection.execute(_MISSING, [individual]).fetchall() if row[0] not in imported]
+def _gaps(connection: Any, individual: str, leaves: Mapping[str, Leaf]) -> list[str]:
+    """Returns what is missing between an individual and the first ones: born without parents, or imported."""
+    found = [
+        (row[0], leaves.get(row[0], Leaf(UNKNOWN))) for row in connection.execute(_MISSING, [individual]).fetchall()
+    ]
+    missing = [(name, leaf) for name, leaf in found if leaf.what != IMPORTED]
     if missing:
-        return [f"its lineage is not complete: {len(missing)} ancestors are missing, the first is {missing[0][0]}"]
+        name, leaf = missing[0]
+        return [f"its lineage is not complete: {len(missing)} ancestors are missing, the first is {name} ({leaf})"]
     roots = connection.execute(_ROOTS, [individual]).fetchall()
     return [
         f"its lineage is not complete: {root} was made by {operator}, which needs parents, and has none"

@@ -27,7 +27,7 @@ from fitness.tables import TableSettings, prepare_table, read_table
 from fitness.tables.read import SUFFIXES
 from fitness.task import Task
 from population.cid import cid_of_digest
-from population.errors import BenchmarkError, ConfigError, InputError, NotFound
+from population.errors import BenchmarkError, ConfigError, InputError, NotFound, StoreCorrupt
 from population.files import LocalFiles
 from population.store import object_path
 
@@ -52,7 +52,7 @@ def load_data(config: CampaignConfig) -> tuple[CampaignConfig, Benchmark]:
 
     Raises:
         ConfigError, NotFound: the file cannot be found, or is another one than the campaign was begun with.
-        BenchmarkError: it cannot be learned from.
+        BenchmarkError: it cannot be learned from. StoreCorrupt: the home's copy is damaged.
     """
     section = config.data
     assert section is not None
@@ -60,6 +60,11 @@ def load_data(config: CampaignConfig) -> tuple[CampaignConfig, Benchmark]:
     form = section.format or form_of(section.path)
     digest = blake3(data).hexdigest()
     if section.digest and digest != section.digest:
+        if Path(section.path).name == cid_of_digest(bytes.fromhex(section.digest), "raw"):
+            raise StoreCorrupt(
+                f"object {Path(section.path).name}, the data of this campaign, does not hash to its name: {section.path} is not "
+                "what was written; put it back from a copy of the store, or the original file in its place"
+            )
         raise ConfigError(
             f"data.path: {section.path} holds other bytes than this campaign was begun with (BLAKE3 {digest[:16]}, not "
             f"{section.digest[:16]}): put the old file back, or begin a campaign of its own with `evolve run`"

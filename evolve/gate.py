@@ -1,6 +1,6 @@
 """What a look at held-out rows is decided by: floors for a first head, a paired test a tier for a later one.
 
-Nouns: *terms* (the level, floors and margin of one look).
+Nouns: *terms* (the level, floors and margin of one look), *question* (as in ``evolve.ledger``).
 """
 
 from __future__ import annotations
@@ -10,13 +10,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from evolve.heldout import Finding, Merits
+from evolve.heldout import SPLIT, Finding, Merits
+from evolve.ledger import question_of
 from evolve.levels import objections_to
+from evolve.plan import Plan
 from fitness.benchmark import Benchmark
 from fitness.jail.probe import FULL
+from fitness.looks import DEFAULT_MARGIN, first_head_decision, paired_decision, paired_mean_decision
 from fitness.looks import Decision as Test
-from fitness.looks import first_head_decision, paired_decision, paired_mean_decision
 from fitness.task import Task
+from population.heads import Head
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the caller of a promotion asks of a block; None leaves it to the campaign's config."""
+
+    floors: Mapping[str, float] | None
+    margin: float | None
+    accepted_level: str = FULL
 
 
 @dataclass(frozen=True)
@@ -29,6 +41,20 @@ class Terms:
     margin: float
     accepted_level: str = FULL
     evidence: dict[str, Any] = field(default_factory=dict)
+
+
+def terms_of(row: Mapping[str, Any], standing: Head | None, plan: Plan, wishes: Wishes) -> Terms:
+    """Returns what a promotion is decided by, before it has a look, and the question that it answers among the evidence."""
+    section = plan.config.promote
+    own: dict[str, float] = {str(tier): floor for tier, floor in section.floors.items()} if section else {}
+    floors = dict(wishes.floors) if wishes.floors is not None else own
+    margin = wishes.margin if wishes.margin is not None else section.margin if section else DEFAULT_MARGIN
+    digest, metric = plan.benchmark.digest(SPLIT).hex(), plan.benchmark.principal
+    facts = {"environment": plan.environment, "floors": floors, "margin": margin, "metric": metric}
+    asked = {**facts, "benchmark": digest, "level": wishes.accepted_level, "campaign_key": plan.key.hex()}
+    question = question_of(row, standing, asked)
+    evidence = {"benchmark": digest, "benchmark_name": plan.benchmark_name, "question": question, **facts}
+    return Terms(0, 0.0, floors, margin, wishes.accepted_level, evidence)
 
 
 def tests_of(findings: Sequence[Finding], terms: Terms, task: Task) -> list[Test]:

@@ -3,12 +3,14 @@
 It lies beside the fork's config, as one of the fork's inputs, and in the first event of its log. The rows lie in the block
 store under their digests: a fork needs nothing else of its origin, and outlives it.
 
-Nouns: *origin*, *founder* (an individual of the origin that the fork begins with; negative event numbers name them).
+Nouns: *origin*, *founder* (an individual of the origin that the fork begins with; negative event numbers name them), *leaf*
+(an ancestor that has no row in this home: a pedigree ends there).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,8 @@ from blake3 import blake3
 
 from evolve.side_files import read_record
 from population.cbor import encode
-from population.errors import DamageError, NotFound
+from population.errors import DamageError, InputError, NotFound
+from population.lineage.schema import HOME_HANDLE
 
 if TYPE_CHECKING:
     from evolve.home import Home
@@ -115,7 +118,70 @@ def origin_of(home: Home, handle: str) -> Origin | None:
     return origin
 
 
-def imported_founders(home: Home) -> set[str]:
-    """Returns the individuals that came in from outside, and so have no ancestors."""
-    origins = [origin_of(home, handle) for handle in home.campaigns()]
-    return {founder.individual for origin in origins if origin and origin.is_import for founder in origin.founders}
+# ---- where pedigrees end -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """What is known of an ancestor that has no row in this home.
+
+    Attributes:
+        what: "imported model", "purged campaign" or "not in this home".
+        campaign: where it was born; empty for an import, or where that is not known.
+        block: the block that it came in as, where it is known.
+    """
+
+    what: str
+    campaign: str = ""
+    block: str | None = None
+
+    def __str__(self) -> str:
+        if not self.campaign:
+            return self.what
+        return f"{self.what} {self.campaign}" if self.what == PURGED else f"{self.what}, born in {self.campaign}"
+
+
+IMPORTED, PURGED, UNKNOWN = "imported model", "purged campaign", "not in this home"
+
+
+def leaves_of(home: Home) -> dict[str, Leaf]:
+    """Returns what is known of the founders of this home's campaigns, for those of them that have no row here.
+
+    Raises DamageError where the record of a fork cannot be read.
+    """
+    return {individual: leaf for handle in home.campaigns() for individual, leaf in _leaves(home, handle)}
+
+
+def leaf_of(home: Home, campaign: str) -> Leaf:
+    """Returns what to say of an individual that was born in a campaign which is not here."""
+    is_purged = (home.tombstones_root / f"{campaign}.json").exists()
+    return Leaf(PURGED if is_purged else UNKNOWN, campaign)
+
+
+def leaf_named(home: Home, individual: str) -> Leaf | None:
+    """Returns what is known of an individual that has no row here: a founder's, or what a decision about a head names."""
+    founders = leaves_of(home)
+    if individual in founders:
+        return founders[individual]
+    with suppress(NotFound):  # nothing was ever decided
+        for row in home.lineage_reader().rare_rows(HOME_HANDLE, "promotions"):
+            if row.get("individual") == individual and row.get("campaign"):
+                return leaf_of(home, str(row["campaign"]))
+    return None
+
+
+def _leaves(home: Home, handle: str) -> Iterator[tuple[str, Leaf]]:
+    origin = origin_of(home, handle)
+    if origin is None:
+        return
+    leaf = Leaf(IMPORTED, block=_model_of(home, handle)) if origin.is_import else leaf_of(home, origin.campaign)
+    for founder in origin.founders:
+        yield founder.individual, leaf
+
+
+def _model_of(home: Home, handle: str) -> str | None:
+    """Returns the block of the model that a campaign improves."""
+    with suppress(InputError):  # a config of another version names no model that is known
+        model = home.config_of(handle).model
+        return (model.block or None) if model is not None else None
+    return None

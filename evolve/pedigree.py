@@ -1,7 +1,8 @@
 """Who descends from whom: ancestors, descendants and kin over the lineage's views, as data.
 
 Nouns: *book* (an open connection to the views), *relative* (an individual with what is worth telling about it), *family
-tree* (relatives and the edges between them; a graph, since an individual may be met on several ways).
+tree* (relatives and the edges between them; a graph, since an individual may be met on several ways), *leaf* (as in
+``evolve.origin``: it has no operator and no generation, and its ``missing`` says what it is).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from evolve.address import is_block_prefix, resolve_block, split_target
+from evolve.origin import UNKNOWN, Leaf, leaf_of, leaves_of
 from population.errors import InputError, NotFound
 
 if TYPE_CHECKING:
@@ -26,16 +28,20 @@ _INDIVIDUAL_PREFIX = re.compile(r"[0-9a-f]{8,32}")
 
 @dataclass(frozen=True)
 class Relative:
-    """One individual. distance: births between it and the one that was asked for; score: of the leading objective."""
+    """One individual. distance: births between it and the one that was asked for; score: of the leading objective.
+
+    missing: of an individual that has no row in this home what it is ("imported model"); None of all others.
+    """
 
     individual: str
     distance: int
-    operator: str
-    generation: int
-    campaign: str
+    operator: str | None
+    generation: int | None
+    campaign: str | None
     status: str
     block: str | None
     score: float | None
+    missing: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ def opened(home: Home) -> Iterator[Book]:
     """Opens the book of a home and closes it."""
     connection = home.lineage_reader().connect()
     try:
-        yield Book(connection)
+        yield Book(connection, leaves_of(home))
     finally:
         connection.close()
 
@@ -85,25 +91,45 @@ def find(home: Home, book: Book, target: str) -> str:
             f"{name!r} is no head, no block and no individual of {home.root}; heads: "
             f"{', '.join(home.heads().names()) or 'none yet'}. Of an id, at least 8 characters are needed"
         )
-    return book.individual_of_block(resolve_block(home, name))
+    block = resolve_block(home, name)
+    made_by = book.maker_of_block(block)
+    if made_by is not None:
+        book.learn(made_by[0], leaf_of(home, made_by[1]))
+    return book.individual_of_block(block)
 
 
 class Book:
     """The views of a home's lineages behind a DuckDB connection."""
 
-    def __init__(self, connection: Any) -> None:
-        """Takes an open connection with the views; edges are unfolded once, since a pedigree reads them again and again."""
+    def __init__(self, connection: Any, leaves: Mapping[str, Leaf] | None = None) -> None:
+        """Takes an open connection with the views; edges are unfolded once, since a pedigree reads them again and again.
+
+        leaves: what is known of ancestors that have no row here.
+        """
         self._connection = connection
+        self._leaves = dict(leaves or {})
         connection.execute("CREATE TEMP TABLE edges AS SELECT DISTINCT child, parent, role, position FROM parents")
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Returns the rows of a statement with its values bound."""
         return list(self._connection.execute(sql, list(values)).fetchall())
 
+    def learn(self, individual: str, leaf: Leaf) -> None:
+        """Takes in what is known of an individual, for where it has no row here."""
+        self._leaves.setdefault(individual, leaf)
+
+    def leaf(self, individual: str) -> Leaf | None:
+        """Returns what is known of an individual that has no row in this home; None where it has one."""
+        if self.rows("SELECT 1 FROM individuals WHERE individual = ? LIMIT 1", [individual]):
+            return None
+        return self._leaves.get(individual, Leaf(UNKNOWN))
+
     def individual(self, prefix: str) -> str:
-        """Returns the one individual whose id begins so. Raises NotFound or InputError."""
+        """Returns the one individual whose id begins so, born here or named as a parent. Raises NotFound or InputError."""
         found = self.rows(
-            "SELECT DISTINCT individual FROM individuals WHERE starts_with(individual, ?) LIMIT 3", [prefix]
+            "SELECT individual FROM individuals WHERE starts_with(individual, $1) "
+            "UNION SELECT parent FROM edges WHERE starts_with(parent, $1) ORDER BY 1 LIMIT 3",
+            [prefix],
         )
         if not found:
             raise NotFound(f"no individual's id begins with {prefix!r} in this home's lineage")
@@ -113,9 +139,22 @@ class Book:
             )
         return str(found[0][0])
 
+    def maker_of_block(self, block: str) -> tuple[str, str] | None:
+        """Returns the individual and the campaign of a block as decisions about heads name them, which outlive a purge."""
+        found = self.rows(
+            "SELECT individual, campaign FROM promotions WHERE block = ? AND individual IS NOT NULL AND campaign IS NOT NULL "
+            "ORDER BY decided DESC LIMIT 1",
+            [block],
+        )
+        return (str(found[0][0]), str(found[0][1])) if found else None
+
     def individual_of_block(self, block: str) -> str:
-        """Returns the individual that a block was stored for. Raises NotFound where no lineage here has it."""
+        """Returns the individual that a block was stored for, or that came in as it. Raises NotFound where no lineage here
+        has it."""
         found = self.rows("SELECT individual FROM blocks WHERE block = ? AND individual IS NOT NULL LIMIT 1", [block])
+        imported = [(individual,) for individual, leaf in self._leaves.items() if leaf.block == block]
+        maker = self.maker_of_block(block)
+        found = found or imported or ([maker[:1]] if maker else [])
         if not found:
             raise NotFound(
                 f"block {block} is in the store, but no campaign of this home made it: it has no pedigree here"
@@ -126,6 +165,11 @@ class Book:
         """Returns the leading objective of an individual's campaign."""
         rows = self.rows(
             "SELECT c.config FROM individuals i JOIN campaigns c USING (campaign) WHERE i.individual = ? LIMIT 1",
+            [individual],
+        )
+        rows = rows or self.rows(
+            "SELECT c.config FROM edges e JOIN individuals i ON i.individual = e.child JOIN campaigns c USING (campaign) "
+            "WHERE e.parent = ? LIMIT 1",
             [individual],
         )
         config = json.loads(rows[0][0]) if rows and rows[0][0] else {}
@@ -139,7 +183,9 @@ class Book:
             [individual],
         )
         if not rows:
-            raise NotFound(f"no recipe of individual {individual} in this home's lineage")
+            raise NotFound(
+                f"no recipe of individual {individual} in this home's lineage: {self.leaf(individual) or UNKNOWN}"
+            )
         operator, version, inputs, seed, settings, digest, campaign, generation = rows[0]
         parents = self.rows("SELECT parent, role FROM edges WHERE child = ? ORDER BY position", [individual])
         return {
@@ -215,7 +261,12 @@ class Book:
         found = {
             row[0]: Relative(row[0], steps[row[0]], row[1], int(row[2]), row[3], row[4], row[5], row[6]) for row in rows
         }
+        found |= {name: self._missing(name, steps[name]) for name in names if name not in found}
         return {name: found[name] for name in sorted(found, key=lambda name: (steps[name], name))}
+
+    def _missing(self, name: str, distance: int) -> Relative:
+        leaf = self._leaves.get(name, Leaf(UNKNOWN))
+        return Relative(name, distance, None, None, leaf.campaign or None, "missing", leaf.block, None, leaf.what)
 
 
 def _within(steps: Mapping[str, int], depth: int | None) -> dict[str, int]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from evolve.display import visible
+from evolve.origin import Leaf
 from evolve.pedigree import FamilyTree, distances
 from population.errors import NotFound
 
@@ -78,8 +79,11 @@ def _label(tree: FamilyTree, name: str, role: str = "", *, is_again: bool = Fals
     text.append(short_id(name), style="bold")
     if is_again:
         return text.append("  (see elsewhere in this tree)", style="dim")
-    text.append(f"  {visible(relative.operator)}", style="cyan")
-    text.append(f"  generation {relative.generation}")
+    if relative.missing is not None:
+        text.append(f"  {visible(str(Leaf(relative.missing, relative.campaign or '')))}", style="yellow")
+    else:
+        text.append(f"  {visible(relative.operator or "")}", style="cyan")
+        text.append(f"  generation {relative.generation}")
     if relative.score is not None:
         text.append(f"  {visible(tree.objective)} {number(relative.score)}")
     if relative.status in ("quarantined", "not_viable", "promoted"):

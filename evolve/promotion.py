@@ -3,8 +3,9 @@
 Order of a promotion: the look is written down before it is taken; then the decision, its scores and the sequence that the
 head is about to have; then the head moves; then the tracker is told. What a crash leaves undone, ``catch_up`` completes,
 which every promotion and rollback begins with: heads are the truth of what stands, the home's log of what was decided.
+A promotion that is taken up again after a crash goes on with the look that it had begun (``evolve.ledger``).
 
-Nouns: *decision* (the gate's answer), *look* (as in ``fitness.looks``).
+Nouns: *decision* (the gate's answer), *look* (as in ``fitness.looks``), *question* (as in ``evolve.ledger``).
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from evolve.candidate import Candidate, find_candidate, interface_objections
-from evolve.gate import Terms, tests_of
+from evolve.gate import Terms, Wishes, terms_of, tests_of
 from evolve.heldout import SPLIT, Finding, look
 from evolve.home import Home
+from evolve.ledger import LOOKED, PROMOTED, REFUSED, Ledger
 from evolve.levels import check_user_code, objections_to
 from evolve.plan import Plan
 from evolve.serving import export_block
@@ -27,7 +29,7 @@ from evolve.tracker import NullTracker, Tracker
 from evolve.tracking import SEQUENCES_FILE
 from fitness.jail.probe import FULL
 from fitness.judge import Judge, Limits, SubprocessJudge
-from fitness.looks import DEFAULT_MARGIN, alpha_of_look
+from fitness.looks import alpha_of_look
 from population.clock import Clock, SystemClock
 from population.errors import DamageError, NotFound
 from population.heads import Head, Heads, Kind, block_before, check_name
@@ -36,16 +38,7 @@ from population.lineage.schema import HOME_HANDLE
 from population.lineage.writer import LineageWriter
 
 STAGE = "production"
-PROMOTED, REFUSED, ALREADY, ROLLED_BACK, LOOKED = "promoted", "refused", "already there", "rolled_back", "looked"
-
-
-@dataclass(frozen=True)
-class _Wishes:
-    """What the caller asks of a block; None leaves it to the campaign's config."""
-
-    floors: Mapping[str, float] | None
-    margin: float | None
-    accepted_level: str = FULL
+ALREADY, ROLLED_BACK = "already there", "rolled_back"
 
 
 @dataclass(frozen=True)
@@ -99,7 +92,8 @@ def promote(
 
     Raises:
         NotFound: no such block. Locked: another process decides. EvaluatorFailed: no judge can be had; the look that was
-            begun counts all the same. ConfigError: this machine's jail is less than what code of others needs.
+            begun counts, and the same promotion goes on with it. ConfigError: this machine's jail is less than what code
+            of others needs.
     """
     clock = clock or SystemClock()
     block_id = home.block_store().resolve(block_prefix)
@@ -122,7 +116,7 @@ def promote(
             )
         else:
             decision = gate.decide(
-                find_candidate(home, block_id), name, standing, _Wishes(floors, margin, accept_level), judge
+                find_candidate(home, block_id), name, standing, Wishes(floors, margin, accept_level), judge
             )
     _announce(home, tracker)
     return decision
@@ -192,7 +186,7 @@ class _Gate:
                     self._write(_row_of(head))
 
     def decide(
-        self, candidate: Candidate, name: str, standing: Head | None, wishes: _Wishes, judge: Judge | None
+        self, candidate: Candidate, name: str, standing: Head | None, wishes: Wishes, judge: Judge | None
     ) -> Decision:
         """Refuses unseen, or looks and decides; everything is written down."""
         sequence = standing.sequence if standing else 0
@@ -204,8 +198,12 @@ class _Gate:
         if objections or candidate.plan is None:
             self._write({**row, "decision": REFUSED, "reason": "; ".join(objections)})
             return Decision(REFUSED, objections, sequence, candidate.block_id)
+        terms, ledger = terms_of(row, standing, candidate.plan, wishes), Ledger(self._rows())
+        refusal = ledger.refusal(terms.evidence["question"], wishes.accepted_level)
+        if refusal is not None:
+            return _refused_before(refusal)
         with _judge(candidate.plan, judge, wishes.accepted_level) as taken:
-            terms = self._begin_look(row, candidate.plan, wishes)
+            terms = self._begin_look(row, terms, ledger)
             findings = look([candidate.block, *([old] if old else [])], candidate.plan.benchmark, taken)
             terms.evidence["sandbox_level"] = taken.level
         if standing is not None:
@@ -243,29 +241,19 @@ class _Gate:
         self._move(row | {"evidence": evidence})
         return Decision(ROLLED_BACK, [reason], sequence, back, evidence.get("heldout", {}))
 
-    def _begin_look(self, row: Mapping[str, Any], plan: Plan, wishes: _Wishes) -> Terms:
-        """Writes down that held-out rows are about to be looked at, so that no look is ever uncounted."""
-        digest = plan.benchmark.digest(SPLIT).hex()
-        evidence = (row["evidence"] or {} for row in self._rows())
-        number = 1 + max((e.get("look", 0) for e in evidence if e.get("benchmark") == digest), default=0)
+    def _begin_look(self, row: Mapping[str, Any], terms: Terms, ledger: Ledger) -> Terms:
+        """Writes down that held-out rows are about to be looked at, so that no look is ever uncounted; a look that was begun
+        for the same question and cut short is that look."""
+        evidence = terms.evidence
+        begun = ledger.open_look(evidence["question"])
+        number = ledger.next_look(evidence["benchmark"]) if begun is None else begun
         alpha = alpha_of_look(number)
-        section = plan.config.promote
-        own: dict[str, float] = {str(tier): floor for tier, floor in section.floors.items()} if section else {}
-        floors = dict(wishes.floors) if wishes.floors is not None else own
-        margin = wishes.margin if wishes.margin is not None else section.margin if section else DEFAULT_MARGIN
-        terms = Terms(number, alpha, floors, margin, wishes.accepted_level)
-        terms.evidence.update(benchmark=digest, benchmark_name=plan.benchmark_name, look=number, alpha=alpha)
-        begun = {
-            "decision": LOOKED,
-            "reason": f"look {number} at these held-out rows begins",
-            "look": number,
-            "alpha": alpha,
-        }
-        self._write({**row, **begun, "evidence": terms.evidence})
-        terms.evidence.update(
-            environment=plan.environment, floors=floors, margin=margin, metric=plan.benchmark.principal
-        )
-        return terms
+        if begun is None:
+            facts = {name: evidence[name] for name in ("benchmark", "benchmark_name", "question")}
+            reason = f"look {number} at these held-out rows begins"
+            looked = {"decision": LOOKED, "reason": reason, "look": number, "alpha": alpha}
+            self._write({**row, **looked, "evidence": {**facts, "look": number, "alpha": alpha}})
+        return replace(terms, look=number, alpha=alpha, evidence={**evidence, "look": number, "alpha": alpha})
 
     def _conclude(
         self, candidate: Candidate, row: dict[str, Any], terms: Terms, findings: Sequence[Finding]
@@ -352,6 +340,22 @@ class _Gate:
 
     def _now(self) -> str:
         return datetime.fromtimestamp(self._clock.now(), UTC).isoformat(timespec="seconds")
+
+
+def _refused_before(row: Mapping[str, Any]) -> Decision:
+    """Returns the answer that the same question had: nothing is looked at again."""
+    evidence = row["evidence"]
+    return Decision(
+        REFUSED,
+        [*evidence["reasons"], f"decided before, by look {row['look']}: the same question has the same answer"],
+        row["sequence"],
+        row["block"],
+        evidence["heldout"],
+        row["look"],
+        row["alpha"],
+        evidence.get("heldout_of_standing", {}),
+        evidence.get("compared_with", ""),
+    )
 
 
 def _row_of(head: Head) -> dict[str, Any]:

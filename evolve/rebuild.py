@@ -15,6 +15,7 @@ from blake3 import blake3
 
 from evolve import operators
 from evolve.foreign import Remaker
+from evolve.origin import leaf_named
 from evolve.plan import Plan, settings_value
 from evolve.strategies import Batch, Proposal
 from evolve.units import Tiers, cut_batch
@@ -203,22 +204,36 @@ def _inputs(plan: Plan, records: Mapping[int, Record], proposal: Proposal) -> di
 
 
 def rebuild(home: Home, individual: str) -> dict[str, Any]:
-    """Returns what came of making an individual again from its whole pedigree: ``id, rebuilt, same, steps, reason``.
+    """Returns what came of making an individual again from its whole pedigree: ``id, rebuilt, same, steps, reason, leaves``.
 
-    ``same`` is None, with a reason, where it cannot be said: data that changed or is missing, another environment.
+    ``same`` is None, with a reason, where it cannot be said: data that changed or is missing, another environment. A pedigree
+    that ends with what has no row in this home (an imported model, a purged campaign) is made again from there, by the rows
+    in the store; ``leaves`` names these ancestors.
 
     Raises:
-        NotFound: no campaign of this home has such an individual.
+        NotFound: no individual and no ancestor of one is called so. DamageError: a row in the store is damaged.
     """
-    for handle in home.campaigns():
-        commits = list(home.lineage_reader().commits(handle))
+    born = _birth_of(home, individual)
+    if born is not None:
+        return {"id": individual, "campaign": born[0], **_rebuild_in(home, *born)}
+    leaf = leaf_named(home, individual)
+    if leaf is None:
+        raise NotFound(
+            f"no campaign in {home.root} has an individual {individual!r}; the view `individuals` lists them all"
+        )
+    return {"id": individual, "campaign": leaf.campaign, **_undecided(f"{leaf}: no recipe of it is here")}
+
+
+def _birth_of(home: Home, individual: str) -> tuple[str, list[Commit], int] | None:
+    """Returns the campaign that an individual was born in, its commits, and the event; None where no campaign here has it."""
+    reader = home.lineage_reader()
+    there = reader.handles()
+    for handle in (name for name in home.campaigns() if name in there):
+        commits = list(reader.commits(handle))
         births = next((b for commit in commits for b in commit.births if individual in b.individual), None)
         if births is not None:
-            event = int(births.event[list(births.individual).index(individual)])
-            return {"id": individual, "campaign": handle, **_rebuild_in(home, handle, commits, event)}
-    raise NotFound(
-        f"no campaign in {home.root} has an individual {individual!r}; the view `individuals` lists them all"
-    )
+            return handle, commits, int(births.event[list(births.individual).index(individual)])
+    return None
 
 
 def _rebuild_in(home: Home, handle: str, commits: Sequence[Commit], event: int) -> dict[str, Any]:
@@ -232,7 +247,10 @@ def _rebuild_in(home: Home, handle: str, commits: Sequence[Commit], event: int) 
     if records[event].digest is None:
         return _undecided("it was never materialised: its recipe failed, see the view `quarantine`")
     founders: dict[int, bytes] = {}
-    pedigree = _needed(records, [event], founders, None, plan.origin.row if plan.origin else None)
+    try:
+        pedigree = _needed(records, [event], founders, None, plan.origin.row if plan.origin else None)
+    except NotFound as error:
+        return _undecided(str(error))
     changed = [e for e in pedigree if _reads_changed_data(plan, records[e].recipe)]
     if changed:
         return _undecided(f"the training rows that event {changed[0]} read are not the ones this machine has")
@@ -249,17 +267,26 @@ def _rebuild_in(home: Home, handle: str, commits: Sequence[Commit], event: int) 
     same: bool | None = digest == wanted
     if not same and recorded != plan.environment and not is_portable:
         same, reason = None, f"another environment: recorded {recorded}, here {plan.environment}"
-    found = {"rebuilt": digest.hex(), "same": same, "steps": rebuilt.steps, "reason": reason}
+    found: dict[str, Any] = {"rebuilt": digest.hex(), "same": same, "steps": rebuilt.steps, "reason": reason}
+    found["leaves"] = []
     return _with_founders(home, plan, sorted(founders), found)
 
 
 def _with_founders(home: Home, plan: Plan, founders: Sequence[int], found: dict[str, Any]) -> dict[str, Any]:
-    """Returns what came of a rebuild after each founder was rebuilt too, in the campaign that it was born in."""
-    if plan.origin is not None and plan.origin.is_import:
-        return found  # they came in as they are; their digests were checked when they were read
+    """Returns what came of a rebuild after each founder was rebuilt too, in the campaign that it was born in.
+
+    Those that have no row in this home are leaves: they were taken as they lie in the store, checked by their digests.
+    """
     for event in founders:
-        above = rebuild(home, plan.individual(event))
-        found = {**found, "steps": found["steps"] + above["steps"]}
+        name = plan.individual(event)
+        born = _birth_of(home, name)
+        if born is None:
+            leaf = {"individual": name, "what": str(leaf_named(home, name))}
+            found = {**found, "leaves": [*found["leaves"], leaf]}
+            continue
+        above: dict[str, Any] = {"id": name, **_rebuild_in(home, *born)}
+        leaves = [*found["leaves"], *(each for each in above["leaves"] if each not in found["leaves"])]
+        found = {**found, "steps": found["steps"] + above["steps"], "leaves": leaves}
         if found["same"] and not above["same"]:
             found |= {
                 "same": above["same"],
@@ -274,4 +301,4 @@ def _reads_changed_data(plan: Plan, proposal: Proposal) -> bool:
 
 
 def _undecided(reason: str) -> dict[str, Any]:
-    return {"rebuilt": None, "same": None, "steps": 0, "reason": reason}
+    return {"rebuilt": None, "same": None, "steps": 0, "reason": reason, "leaves": []}

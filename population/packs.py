@@ -85,6 +85,22 @@ class Packs:
         """The digests of the rows of a pack. Raises: NotFound; StoreCorrupt."""
         return frozenset(self._learn(name))
 
+    def check(self, name: str) -> frozenset[bytes]:
+        """Reads a pack whole, keeps nothing of it in memory, and returns its rows' digests. Raises: NotFound; StoreCorrupt."""
+        entries = self._read_index(self._path(name, _INDEX))
+        path = self._path(name, _ROWS)
+        data = memoryview(self._files.read_bytes(path))
+        start = 0
+        for digest, size in entries:
+            if blake3(data[start : start + size]).digest() != digest:
+                raise StoreCorrupt(
+                    f"the row {digest.hex()[:16]} in {path} at byte {start} is not what was written: {_REMEDY}"
+                )
+            start += size
+        if start != len(data) or cid_of(data, "raw") != name:
+            raise StoreCorrupt(f"{path} holds {len(data)} bytes that are not those of its name: {_REMEDY}")
+        return frozenset(digest for digest, _ in entries)
+
     def paths(self, name: str) -> tuple[Path, Path]:
         """Where a pack lies, in the order in which its files may be removed."""
         return self._path(name, _INDEX), self._path(name, _ROWS)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from evolve.cli import blocks, fsck, output, quarantine
+from evolve.cli import blocks, fsck, output, quarantine, store
 from evolve.cli.care import purge, upgrade
 from evolve.cli.doctor import doctor
 from evolve.cli.fork import fork
@@ -92,6 +92,7 @@ for command in (*LIFE, *LOOKING, *CARE):
 app.add_typer(blocks.app, name="blocks")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(fsck.app, name="fsck")
+app.add_typer(store.app, name="store")
 
 
 def run_program() -> None:

@@ -51,6 +51,7 @@ def export_block(
     from evolve.address import resolve_block, split_target
     from evolve.exchange.exporting import ENDINGS, FORMATS
     from evolve.exchange.exporting import export_block as export
+    from evolve.exchange.placing import place
     from evolve.levels import checked_level
     from population.errors import InputError
 
@@ -65,8 +66,7 @@ def export_block(
     block, told = opened.block_store().get(cid), _title(cid, whole, chosen)
     made = export(block, kind, file.stem, None if whole else chosen, told, checked_level(accept_level))
     folder = file.absolute().parent
-    for part, content in made.files.items():
-        opened.files.write_atomic(folder / part, content, mode=0o644, replace=True)
+    place(opened.files, folder, made.files)
     found = {
         "block": cid, "format": kind, "tier": None if whole else chosen, "files": [str(folder / part) for part in made.files],
         "largest_difference": made.largest_difference, "inputs": max(made.batches), "batches": list(made.batches),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -77,8 +77,9 @@ def rebuild(
 ) -> None:
     """Make an individual again from its pedigree, and check that it has the same bits.
 
-    Works for every individual ever judged, also for those that nobody kept. Exit code 0: the same; 1: not the same;
-    3: it cannot be said here (data missing, another environment), with the reason.
+    Works for every individual ever judged, also for those that nobody kept. Ancestors that have no row in this home (an
+    imported model, a purged campaign) are taken as they lie in the store, and named. Exit code 0: the same; 1: not the
+    same; 3: it cannot be said here (data missing, another environment), with the reason.
 
     Examples:
       evolve rebuild digits
@@ -98,10 +99,12 @@ def rebuild(
     raise typer.Exit({True: 0, False: 1}.get(found["same"], 3))
 
 
-def _tell(found: dict[str, object]) -> None:
+def _tell(found: dict[str, Any]) -> None:
     from evolve.display import short_id
 
     name, births = short_id(str(found["id"])), found["steps"]
+    for leaf in found["leaves"]:
+        output.note(f"taken as it lies in the store: {short_id(leaf['individual'])}, {leaf['what']}")
     if found["same"] is None:
         output.note(f"{name}: it cannot be said here whether it can be rebuilt: {found.get('reason', '')}")
     elif found["same"]:

@@ -52,7 +52,7 @@ def query(
     """Ask the lineage in SQL.
 
     Views: campaigns, generations, individuals, parents, recipes, scores, skills, tiers, quarantine, promotions, blocks,
-    lifecycle, executions, exits, families, usage, incidents; ancestors('ID') and descendants('ID') are everyone an
+    lifecycle, executions, exits, families, usage, incidents, leaves; ancestors('ID') and descendants('ID') are everyone an
     individual descends from, and who descends from it. A table shows short ids and at most 100 rows; the other
     formats give everything in full, the second of two equal column names as NAME_2. Only reads; works while campaigns
     run, on a whole number of their steps. The SQL runs in a process of its own that can read the lineage and nothing

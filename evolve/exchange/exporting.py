@@ -114,12 +114,12 @@ def _torch(
     block: TensorBlock, inputs: Tensors, wanted: Tensors, name: str, title: str, run: Run
 ) -> tuple[dict[str, bytes], float]:
     program = exported(_module(block), inputs)
-    text, tensors = source_of(program, sorted(inputs), list(wanted), name, title)
-    weights = bytes(
-        safetensors.torch.save(
-            {key: value.contiguous().clone() for key, value in tensors.items()}, decoder_facts(block)
-        )
-    )
+
+    def save(tensors: Tensors) -> bytes:
+        plain = {key: value.contiguous().clone() for key, value in tensors.items()}
+        return bytes(safetensors.torch.save(plain, decoder_facts(block)))
+
+    text, weights = source_of(program, sorted(inputs), list(wanted), name, title, save)
     files = {f"{name}.py": text.encode(), f"{name}.safetensors": weights}
     with tempfile.TemporaryDirectory(prefix="evolve-export-") as folder:
         for file, content in files.items():

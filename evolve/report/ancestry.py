@@ -4,7 +4,7 @@ Shown are the line of best parents from the champion back to a first individual,
 the front. A layer is a birth back: everyone stands below all of their children.
 
 Nouns: *kinsman* (an individual with its place on paper), *line* (the champion, its best parent, that one's best parent, and
-so on), *layer*.
+so on), *layer*, *leaf* (as in ``evolve.origin``).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from evolve.origin import UNKNOWN, Leaf
 from evolve.report.evidence import Evidence
 
 MAX_SHOWN = 180
@@ -53,8 +54,10 @@ class Ancestry:
         return self.total - len(self.kinsmen)
 
 
-def ancestry_of(evidence: Evidence, champion: str | None, front: Sequence[str]) -> Ancestry:
-    """Returns the champion's ancestors and the front with theirs, at most ``MAX_SHOWN``."""
+def ancestry_of(
+    evidence: Evidence, champion: str | None, front: Sequence[str], leaves: Mapping[str, Leaf] | None = None
+) -> Ancestry:
+    """Returns the champion's ancestors and the front with theirs, at most ``MAX_SHOWN``; leaves: what has no row here."""
     starts = list(dict.fromkeys([*([champion] if champion else []), *front]))
     if not starts:
         return Ancestry((), 0, 0, 0)
@@ -62,11 +65,20 @@ def ancestry_of(evidence: Evidence, champion: str | None, front: Sequence[str]) 
     shown, edges = _nearest(evidence, starts, line)
     layers = _layers(shown, edges)
     places = _places(layers, edges)
-    facts = {row["individual"]: row for row in evidence.described(shown)}
+    facts: dict[str, Mapping[str, Any]] = {
+        row["individual"]: {**row, "missing": None} for row in evidence.described(shown)
+    }
+    facts |= {name: _facts_of_leaf((leaves or {}).get(name, Leaf(UNKNOWN))) for name in shown if name not in facts}
     order = sorted(shown, key=lambda name: (name != starts[0], layers[name], places[name]))
     kinsmen = _kinsmen(order, edges, places, layers, facts, set(front), set(line))
     width = max(places.values()) + MARGIN
     return Ancestry(kinsmen, evidence.num_ancestors(starts), width, max(layers.values()) * STEP_Y + 2 * MARGIN)
+
+
+def _facts_of_leaf(leaf: Leaf) -> dict[str, Any]:
+    """Returns what stands in the place of a lineage row for an ancestor that has none."""
+    known = {"status": leaf.what, "missing": str(leaf), "campaign": leaf.campaign or None}
+    return dict.fromkeys(("operator", "version", "seed", "settings", "generation", "value")) | known
 
 
 def _line(evidence: Evidence, start: str) -> list[str]:

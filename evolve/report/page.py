@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from evolve.display import count, duration, number, short_id
 from evolve.fingerprint import fields
+from evolve.origin import leaves_of
 from evolve.report import plots, sections
 from evolve.report.ancestry import ancestry_of
 from evolve.report.evidence import Evidence
@@ -71,7 +72,7 @@ def _content(home: Home, evidence: Evidence, standing: dict[str, Any], config: d
     operators = sections.operators(evidence, standing)
     colours = {row["operator"]: min(i, sections.NUM_COLOURS - 1) for i, row in enumerate(operators)}
     front = sections.front(evidence)
-    ancestry = ancestry_of(evidence, individual, [point["individual"] for point in front["points"]])
+    ancestry = ancestry_of(evidence, individual, [point["individual"] for point in front["points"]], leaves_of(home))
     row = evidence.identity()
     return {
         "campaign": handle,

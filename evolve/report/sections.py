@@ -214,7 +214,7 @@ def family(ancestry: Ancestry, colours: Mapping[str, int], campaign: str) -> dic
 
 
 def _operator(kin: Kinsman) -> str:
-    return str(kin.facts.get("operator", "?"))
+    return str(kin.facts["operator"] or kin.facts["missing"])
 
 
 def _edges(kin: Kinsman, kinsmen: Sequence[Kinsman]) -> Iterable[dict[str, Any]]:
@@ -227,6 +227,7 @@ def _edges(kin: Kinsman, kinsmen: Sequence[Kinsman]) -> Iterable[dict[str, Any]]
 
 def _step(kin: Kinsman, kinsmen: Sequence[Kinsman], campaign: str) -> dict[str, Any]:
     facts = kin.facts
+    told = [["status", str(facts["missing"])]] if facts["missing"] else _told(kin, campaign)
     values = [kinsmen[i].facts.get("value") for i, _, _ in kin.parents if i is not None]
     return {
         "id": kin.individual,
@@ -234,17 +235,22 @@ def _step(kin: Kinsman, kinsmen: Sequence[Kinsman], campaign: str) -> dict[str, 
         "operator": _operator(kin),
         "value": number(facts.get("value")),
         "parent_value": number(max((v for v in values if v is not None), default=None)),
-        "facts": [
-            ["generation", f"{facts['generation']:,}" if facts.get("generation") is not None else "-"],
-            ["status", str(facts.get("status", "not in this home"))],
-            ["made by", f"{_operator(kin)}@{facts.get('version', '?')}"],
-            ["seed", str(facts.get("seed", "-"))],
-            ["settings", _settings(facts.get("settings"))],
-            *([["campaign", str(facts["campaign"])]] if facts.get("campaign", campaign) != campaign else []),
-        ],
+        "facts": told,
         "parents": [[index, short_id(parent), role] for index, parent, role in kin.parents],
         "children": list(kin.children),
     }
+
+
+def _told(kin: Kinsman, campaign: str) -> list[list[str]]:
+    facts = kin.facts
+    return [
+        ["generation", f"{facts['generation']:,}" if facts.get("generation") is not None else "-"],
+        ["status", str(facts["status"])],
+        ["made by", f"{_operator(kin)}@{facts['version']}"],
+        ["seed", str(facts["seed"])],
+        ["settings", _settings(facts.get("settings"))],
+        *([["campaign", str(facts["campaign"])]] if facts.get("campaign", campaign) != campaign else []),
+    ]
 
 
 def _settings(text: str | None) -> str:

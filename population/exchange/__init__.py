@@ -8,7 +8,7 @@ from __future__ import annotations
 from population.exchange.importing import UnsupportedModule, from_torch
 from population.exchange.module import BlockModule, to_torch
 from population.exchange.samples import NUM_INPUTS, seeded_inputs
-from population.exchange.source import exported, source_of
+from population.exchange.source import exported, mark_of, source_of
 
 __all__ = [
     "NUM_INPUTS",
@@ -16,6 +16,7 @@ __all__ = [
     "UnsupportedModule",
     "exported",
     "from_torch",
+    "mark_of",
     "seeded_inputs",
     "source_of",
     "to_torch",

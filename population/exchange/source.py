@@ -10,11 +10,12 @@ import math
 import operator
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import torch
+from blake3 import blake3
 from torch.export.graph_signature import InputKind
 from torch.nn import functional
 
@@ -47,6 +48,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+#: The weights that belong to this file. An export that was cut short keeps them as {file}-WEIGHTS.safetensors.
+WEIGHTS = "{weights}"
 PARAMETERS = {parameters}
 BUFFERS = {buffers}
 
@@ -81,8 +84,10 @@ def load(weights: str | Path | None = None) -> Block:
     """The module with its weights, in evaluation mode."""
     from safetensors.torch import load_file
 
+    beside = Path(__file__).with_suffix(".safetensors")
+    cut_short = beside.with_name(f"{{beside.stem}}-{{WEIGHTS}}.safetensors")
     module = Block()
-    module.load_state_dict(load_file(weights or Path(__file__).with_suffix(".safetensors")))
+    module.load_state_dict(load_file(weights or (cut_short if cut_short.exists() else beside)))
     return module.train(mode=False)
 '''
 
@@ -199,13 +204,19 @@ def _is_nothing(node: torch.fx.Node) -> bool:
 
 
 def source_of(
-    program: torch.export.ExportedProgram, channels: Sequence[str], outputs: Sequence[str], file: str, title: str
-) -> tuple[str, dict[str, torch.Tensor]]:
-    """The text of a Python file, and the tensors that belong into ``FILE.safetensors``.
+    program: torch.export.ExportedProgram,
+    channels: Sequence[str],
+    outputs: Sequence[str],
+    file: str,
+    title: str,
+    save: Callable[[Mapping[str, torch.Tensor]], bytes],
+) -> tuple[str, bytes]:
+    """The text of a Python file, and the bytes of ``FILE.safetensors``.
 
     Args:
         program: of a block's module. channels, outputs: of the block, in the order of the module's.
         file: the name that the file will have, without its ending. title: the first line of what it says of itself.
+        save: makes the bytes of the tensors.
     """
     writer = _Writer(channels)
     arguments = writer.read(program)
@@ -216,6 +227,7 @@ def source_of(
     pairs = ", ".join(f"{channel!r}: {value}" for channel, value in zip(outputs, given, strict=True))
     answer = given[0] if len(outputs) == 1 else f"{{{pairs}}}"
     parameters = {name: tensor.detach() for name, tensor in program.state_dict.items()}
+    data = save({**parameters, **writer.buffers})
     text = _TEMPLATE.format(
         title=title,
         what=f"Takes {', '.join(arguments)}; gives {', '.join(outputs)}. The first axis of each is that of the samples.",
@@ -223,11 +235,17 @@ def source_of(
         example=f"outputs = module({', '.join(f'{name}={name}' for name in arguments)})",
         parameters=_literal({name: tuple(tensor.shape) for name, tensor in sorted(parameters.items())}),
         buffers=_literal({name: (tuple(one.shape), one.dtype) for name, one in writer.buffers.items()}),
+        weights=mark_of(data),
         arguments=", ".join(f"{name}: torch.Tensor" for name in arguments),
         returns=" -> torch.Tensor" if len(outputs) == 1 else " -> dict[str, torch.Tensor]",
         lines="\n".join(f"        {line}" for line in [*writer.lines, f"return {answer}"]),
     )
-    return text, {**parameters, **writer.buffers}
+    return text, data
+
+
+def mark_of(weights: bytes) -> str:
+    """What a Python file calls the weights that belong to it."""
+    return blake3(weights).hexdigest()[:16]
 
 
 def _literal(value: Mapping[str, Any]) -> str:

@@ -38,7 +38,10 @@ _MEANT = """(SELECT CASE
         WHEN found = 0 THEN error('there is no individual ' || coalesce(CAST(id AS VARCHAR), 'NULL'))
         ELSE error('more than one individual begins with ' || CAST(id AS VARCHAR)) END
     FROM (SELECT min({key}) FILTER (WHERE individual = CAST(id AS VARCHAR)) AS whole, min({key}) AS first,
-        count(DISTINCT individual) AS found FROM physical.{people} WHERE starts_with(individual, CAST(id AS VARCHAR))))"""
+        count(DISTINCT individual) AS found FROM {people} WHERE starts_with(individual, CAST(id AS VARCHAR))))"""
+
+#: Who was born here, or is a parent of one: an ancestor may have no row in this home.
+_NAMED_ANYWHERE = "(SELECT individual FROM physical.births UNION SELECT parent FROM main.parents)"
 
 _BY_NUMBER = """CREATE MACRO {name}(id) AS TABLE
     WITH RECURSIVE reached(number) AS (
@@ -67,7 +70,7 @@ def is_recursive(sql: str) -> bool:
 def functions(*, by_number: bool) -> list[str]:
     """Returns the statements that make the functions, after the views; ``by_number`` makes the numbers first."""
     shape = _BY_NUMBER if by_number else _BY_ID
-    key, people = ("number", "people") if by_number else ("individual", "births")
+    key, people = ("number", "physical.people") if by_number else ("individual", _NAMED_ANYWHERE)
     meant = _MEANT.format(key=key, people=people)
     statements = list(_NUMBERS) if by_number else []
     for name, (source, reached, doc) in FUNCTIONS.items():

@@ -168,6 +168,6 @@ SEALED = ("births", "commits", "incidents", *TABLES)
 
 #: The names of the views, as a reader may list them.
 VIEW_NAMES = (
-    "campaigns", "generations", "individuals", "parents", "recipes", "scores", "skills", "tiers", "quarantine",
+    "campaigns", "generations", "individuals", "parents", "leaves", "recipes", "scores", "skills", "tiers", "quarantine",
     "promotions", "blocks", "lifecycle", "executions", "exits", "families", "usage", "incidents",
 )  # fmt: skip

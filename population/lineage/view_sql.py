@@ -99,6 +99,23 @@ _DERIVED = {
         unnest(range(len(parents))) AS position
     FROM physical.births""",
     ),
+    "leaves": View(
+        "ancestors that have no row in this home: where pedigrees end",
+        (
+            ("individual", "the id that its children name"),
+            ("what", "imported model, campaign not in this home (purged, say), or missing"),
+            ("campaign", "the campaign that it was born in; NULL for an import"),
+        ),
+        """
+    SELECT n.individual, CASE WHEN NOT bool_or(n.is_adopted) THEN 'missing'
+            WHEN max(c.forked_from) IS NULL THEN 'imported model' ELSE 'campaign not in this home' END AS what,
+        max(c.forked_from) AS campaign
+    FROM (SELECT handle, unnest(parents) AS individual, starts_with(operator, 'adopt@') AS is_adopted FROM physical.births) n
+        LEFT JOIN physical.births b ON b.individual = n.individual
+        LEFT JOIN (SELECT DISTINCT handle, forked_from FROM physical.campaigns WHERE forked_from IS NOT NULL) c
+            ON c.handle = n.handle
+    WHERE b.individual IS NULL GROUP BY n.individual""",
+    ),
     "recipes": View(
         "how each individual was made: enough to make it again",
         (

@@ -14,14 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evolve.config import CampaignConfig, check_config, load_config
-from evolve.data import training_for
+from evolve.data import keep_copy, located, training_for
+from evolve.home import Home
 from evolve.library import run
 from evolve.plan import make_plan
 from evolve.serving import inputs_of
 from evolve.templates import block_of
 from fitness.benchmark import Benchmark
 from population.cells import cells_of
-from population.errors import ConfigError
+from population.errors import ConfigError, StoreCorrupt
 from population.interpret import run_block
 from tests.evolve import whole
 
@@ -93,6 +94,20 @@ def test_a_file_that_changed_is_refused_with_both_ways_out(tmp_path: Path) -> No
         ConfigError, match=r"holds other bytes than this campaign was begun with.*put the old file back"
     ):
         make_plan(begun)
+
+
+def test_a_home_s_copy_that_is_damaged_is_named_as_an_object_of_the_store(tmp_path: Path) -> None:
+    path, home = written(tmp_path, towns()), Home.create(tmp_path / "home")
+    begun = make_plan(config(path)).config
+    keep_copy(begun, home)
+    found = located(begun, home)
+    assert found.data is not None
+    copy = Path(found.data.path)
+    data = copy.read_bytes()
+    copy.unlink()
+    copy.write_bytes(data[:-1])
+    with pytest.raises(StoreCorrupt, match=copy.name):
+        make_plan(found)
 
 
 def test_a_config_names_one_kind_of_data(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def book_of(parents: Mapping[int, Sequence[int]]) -> Book:
     connection.execute("CREATE TABLE campaigns(campaign TEXT, config TEXT)")
     connection.execute("INSERT INTO campaigns VALUES ('c', '{\"objectives\": [\"accuracy\"]}')")
     connection.execute("CREATE TABLE blocks(block TEXT, individual TEXT)")
+    connection.execute("CREATE TABLE promotions(block TEXT, individual TEXT, campaign TEXT, decided TIMESTAMP)")
     connection.execute(
         "CREATE TABLE recipes(individual TEXT, operator TEXT, version TEXT, inputs TEXT[], seed UBIGINT, settings TEXT)"
     )

@@ -233,7 +233,7 @@ def test_a_block_below_a_floor_is_refused_and_the_look_counts(
     assert scene.home.heads().current("digits") is None
     assert len(scene.query("SELECT 1 FROM promotions WHERE decision = 'refused' AND look = 1")) == 1
     assert len(scene.query(f"SELECT 1 FROM scores WHERE {HELDOUT_ACCURACY}")) == 1
-    again = scene.promote(cid, judge=judge)
+    again = scene.promote(cid, judge=judge, floors={"ultimate": 0.91})
     assert (again.look, again.alpha) == (2, alpha_of_look(2))
     shown = scene.query(f"SELECT repeat FROM scores WHERE {HELDOUT_ACCURACY} ORDER BY 1")
     assert [row["repeat"] for row in shown] == [0, 1]
@@ -322,7 +322,8 @@ def test_a_look_counts_when_the_judge_dies(scene: Scene, good: TensorBlock, judg
     cid = scene.campaign(good)
     with pytest.raises(EvaluatorFailed):
         scene.promote(cid, judge=Dead())
-    assert scene.promote(cid, judge=judge).look == 2
+    assert scene.promote(cid, "another", judge=judge).look == 2
+    assert scene.promote(cid, judge=judge).look == 1  # the same promotion goes on with its own
 
 
 def test_what_was_judged_without_isolation_is_never_promoted(scene: Scene, good: TensorBlock) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from evolve import launch as launching
@@ -18,6 +20,7 @@ from evolve.home import Home
 from evolve.launch import launch
 from evolve.purge import purge, tombstones
 from evolve.rebuild import rebuild
+from evolve.store_fsck import check_home
 from evolve.tracker import NullTracker
 from fitness.inprocess import InProcessEvaluator
 from population.clock import ManualClock, SystemClock
@@ -26,6 +29,7 @@ from population.lineage.fsck import lineages_of
 from population.lineage.witness import WITNESS
 from population.lineage.writer import LineageWriter
 from tests.evolve import small, whole
+from tests.evolve.kills import Killed, killed_at
 
 OTHER = ("name=other", "seed=7")
 
@@ -204,3 +208,48 @@ def test_a_purge_that_was_cut_short_is_gone_on_with(
     assert _objects(home) == other_alone
     assert home.lineage_reader().handles() == home.campaigns() == ["other"]
     assert sorted(path.name for path in home.tombstones_root.iterdir()) == [f"{whole.HANDLE}.json"]
+
+
+def test_a_store_is_whole_at_every_moment_of_a_purge(both: Path, tmp_path: Path, scaled: Callable[[int], int]) -> None:
+    """A purge removes leaves and blocks one by one; what a killed one leaves is no damage, and is told."""
+
+    def fresh_home() -> Home:
+        shutil.rmtree(tmp_path / "h", ignore_errors=True)
+        return Home.open(Path(shutil.copytree(both, tmp_path / "h")))
+
+    home = fresh_home()
+    with killed_at(10**9, "before") as changes:
+        purge(home, whole.HANDLE, SystemClock())
+        points = changes()
+    notes = 0
+    for point in np.random.default_rng(2).choice(points, min(points, scaled(8)), replace=False):
+        home = fresh_home()
+        with killed_at(1 + int(point), "before"), suppress(Killed):
+            purge(home, whole.HANDLE, SystemClock())
+        check = check_home(home)
+        assert check.is_whole, (point, check.damaged)
+        notes += any("was cut short" in note for note in check.notes)
+        with suppress(NotFound):
+            purge(home, whole.HANDLE, SystemClock())
+        assert check_home(home).is_whole
+    assert notes
+
+
+def test_a_store_is_whole_at_every_moment_of_a_campaign(tmp_path: Path) -> None:
+    """The check takes no lock and runs beside a driver; it calls nothing damaged, and the campaign comes to the same."""
+    home, found, is_over = Home.create(tmp_path / "h"), [], threading.Event()
+
+    def look() -> None:
+        while not is_over.is_set():
+            found.append(check_home(home))
+
+    beside = threading.Thread(target=look)
+    beside.start()
+    try:
+        summary = whole.run_in(home.root)
+    finally:
+        is_over.set()
+        beside.join()
+    assert len(found) > 1
+    assert [check.damaged for check in found if not check.is_whole] == []
+    assert summary["state"] == "done"

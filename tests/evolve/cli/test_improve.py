@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from evolve.config import check_config, load_config
 from evolve.home import Home
 from evolve.improve import comparison, origin_of_block
-from evolve.origin import Origin, imported_founders
+from evolve.origin import Origin, leaves_of
 from evolve.promotion import Decision
 from population.block import TensorBlock
 from population.errors import ConfigError
@@ -91,7 +91,7 @@ def test_the_founder_of_an_import_has_the_bits_of_the_block_and_no_campaign(tmp_
     assert origin.row(-1) == block.to_stack().row_bytes(0)
     again = Origin.from_value(origin.to_value(), lambda digest: None)
     assert (again.founders, again.is_import) == (origin.founders, True)
-    assert imported_founders(home) == set()
+    assert leaves_of(home) == {}
 
 
 def test_scores_of_another_head_are_not_told_of_the_model(tmp_path: Path) -> None:
@@ -210,6 +210,21 @@ def test_the_champion_of_an_improvement_is_rebuilt_from_its_pedigree_to_the_same
     for name in (improved.summary["champion"], improved.summary["individual"]):
         rebuilt = json.loads(program("rebuild", name, "--json", "--home", improved.home).out)
         assert rebuilt["same"] is True
+
+
+def test_the_pedigree_of_an_improvement_ends_with_the_model_in_every_command(
+    program: Program, improved: Done, tmp_path: Path
+) -> None:
+    """`evolve lineage` and `evolve report` once ended with a fault of ours (70) after an improvement."""
+    (row,) = Home.open(improved.home).query("SELECT individual FROM individuals WHERE operator = 'adopt'").to_pylist()
+    told = program("lineage", row["individual"], "--home", improved.home)
+    assert (told.code, "origin: " in told.out, "imported model" in told.out) == (0, True, True)
+    rebuilt = json.loads(program("rebuild", row["individual"], "--json", "--home", improved.home).out)
+    assert (rebuilt["same"], [leaf["what"] for leaf in rebuilt["leaves"]]) == (True, ["imported model"])
+    assert program("report", "improved", "--out", tmp_path / "page.html", "--home", improved.home).code == 0
+    assert program("lineage", improved.summary["champion"], "--home", improved.home).code == 0
+    below = program("lineage", improved.summary["improved"]["model"], "--descendants", "--home", improved.home)
+    assert (below.code, "adopt" in below.out) == (0, True)
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@ from __future__ import annotations
 import inspect
 
 import pytest
+import safetensors.torch
 import torch
 
 from experiments.exchange.zoo import CASES, fitted, from_sklearn
@@ -71,12 +72,12 @@ def test_its_source_is_plain_python_that_computes_the_same(pair):
     inputs = seeded_inputs(block.graph, 64)
     program = exported(block.to_torch(), inputs)
     channels = [channel for channel, _ in block.graph.outputs]
-    text, tensors = source_of(program, sorted(inputs), channels, "model", "A block.")
+    text, data = source_of(program, sorted(inputs), channels, "model", "A block.", safetensors.torch.save)
     assert "population" not in text
     space = {"__name__": "model"}
     exec(compile(text, "model.py", "exec"), space)
     module = space["Block"]()
-    module.load_state_dict(tensors)
+    module.load_state_dict(safetensors.torch.load(data))
     for few in (1, 64):
         found = module(*(inputs[name][:few] for name in sorted(inputs)))
         wanted = {name: value[:few] for name, value in run_block(block, inputs).items()}

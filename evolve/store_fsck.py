@@ -1,0 +1,116 @@
+"""Checks a home's store: every object, pack and head, and what campaigns and forks need of it.
+
+Nouns: *check* and *damage* (as in ``population.damage``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from evolve.origin import origin_of
+from evolve.purge import tombstones
+from population.cid import cid_of_digest
+from population.errors import DamageError, InputError, NotFound
+from population.memory_files import TEMPORARY_PREFIX
+from population.store_check import check_store
+
+if TYPE_CHECKING:
+    from evolve.home import Home
+    from population.damage import Check
+
+
+def check_home(home: Home, progress: Callable[[int, int], None] = lambda done, total: None) -> Check:
+    """Returns what of the store is not what was written. Nothing is written, campaigns may run meanwhile.
+
+    Raises: NewerHome: a newer version wrote the store.
+    """
+    check = _checked(home, progress)
+    if any(damage.kind == "missing" for damage in check.damaged):  # a purge may have removed it while we read
+        check = _checked(home, progress)
+    return check
+
+
+def _checked(home: Home, progress: Callable[[int, int], None]) -> Check:
+    from population.block import TensorBlock
+
+    notes: list[str] = []
+    needed = _needed(home, notes)
+    check = check_store(
+        home.files, home.root, home.keys_root, needed=needed, build=TensorBlock.from_manifest, progress=progress
+    )
+    removing = _half_purged(home, notes)
+    damaged = [d for d in check.damaged if d.heads or d.kind != "missing" or d.object not in removing]
+    left = sum(1 for path in home.store_root.rglob(f"{TEMPORARY_PREFIX}*") if path.is_file())
+    if left:
+        notes.append(f"{left} temporary files of writers that were killed, or that write just now; no reader sees them")
+    return replace(check, damaged=tuple(damaged), notes=(*check.notes, *notes))
+
+
+def _half_purged(home: Home, notes: list[str]) -> set[str]:
+    """Returns the objects that purges under way, or cut short, are removing."""
+    removing: set[str] = set()
+    try:
+        for tombstone in tombstones(home):
+            if tombstone["purged"] is None:
+                notes.append(
+                    f"the purge of {tombstone['campaign']} is under way, or was cut short: `evolve purge` ends it"
+                )
+                removing |= set(tombstone["objects"])
+    except DamageError as error:
+        notes.append(str(error))
+    return removing
+
+
+def _needed(home: Home, notes: list[str]) -> dict[str, str]:
+    """Returns what campaigns need of the store, by CID, and who needs it."""
+    needed: dict[str, str] = {}
+    for handle in home.campaigns():
+        try:
+            needed |= _needed_by(home, handle)
+        except DamageError as error:
+            notes.append(f"what campaign {handle} needs is not known: {error} (evolve fsck lineage says more)")
+    return needed
+
+
+def _needed_by(home: Home, handle: str) -> dict[str, str]:
+    who = f"campaign {handle}"
+    needed = {}
+    with suppress(NotFound):  # nothing committed yet
+        needed = {str(row["block"]): who for row in home.lineage_reader().rare_rows(handle, "blocks")}
+    origin = origin_of(home, handle)
+    for founder in origin.founders if origin else ():
+        needed[cid_of_digest(founder.digest, "raw")] = f"{who}, which begins with it"
+    with suppress(InputError):  # a config of another version names no data that are known
+        config = home.config_of(handle)
+        if config.data is not None and config.data.digest:
+            needed[cid_of_digest(bytes.fromhex(config.data.digest), "raw")] = f"{who}, as its data"
+        if config.model is not None and config.model.block:
+            needed[config.model.block] = f"{who}, as its model"
+    return needed
+
+
+def to_value(check: Check) -> dict[str, Any]:
+    """Returns a check as plain values."""
+    return {
+        "ok": check.is_whole,
+        "objects": check.objects,
+        "packs": check.packs,
+        "heads": check.heads,
+        "damaged": [
+            {
+                "object": each.object,
+                "kind": each.kind,
+                "heads": list(each.heads),
+                "standing": list(each.standing),
+                "needed_by": list(each.needed_by),
+                "file": str(each.path),
+                "what": each.what,
+            }
+            for each in check.damaged
+        ],
+        "unreadable": [{"file": str(path), "what": what} for path, what in check.unreadable],
+        "notes": list(check.notes),
+    }
