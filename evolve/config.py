@@ -32,8 +32,8 @@ MAX_BYTES = 1 << 20
 SHORT = {"model": "path"}
 #: Keys that say where and how fast, never what: they lie outside the campaign key.
 OUTSIDE_KEY = ("name", "run", "promote")
-#: What the YAML library raises for text that is none, dates and numbers that cannot be, or nesting without end.
-_UNREADABLE = (yaml.YAMLError, ValueError, RecursionError)
+#: What the YAML library raises for text that is none, values that are not of their tag's kind, or nesting without end.
+_UNREADABLE = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
 class _Model(BaseModel):

@@ -130,7 +130,8 @@ def import_block(
     FILE.py:NAME names the class, or a function that makes the module, called without arguments; NAME may be left out where
     the file has one module. Its code runs in the jail that candidates are judged in: no files, no network. What it computes
     is taken down by torch.export; calls that have no counterpart are named, all of them, with what comes nearest. Inputs
-    are named by --input, or by a function example() in the file. The block is compared with the module on 1,000 seeded inputs.
+    are named by --input, or by a function example() in the file. The block is compared with the module on up to 1,000 seeded
+    inputs, fewer where they are large.
 
     Examples:
       evolve blocks import net.py:Net --weights net.safetensors --input image=1,8,8
