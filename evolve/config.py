@@ -24,15 +24,16 @@ from evolve.fitness_config import FitnessConfig, find_beside, with_fitness_defau
 from evolve.model_config import ModelConfig, with_model_defaults
 from evolve.tune_config import TuneConfig
 from population.cbor import encode
-from population.errors import ConfigError
+from population.errors import ConfigError, NotFound
+from population.user_file import read_user_file
 
 MAX_BYTES = 1 << 20
 #: Sections that a text stands for on the command line: ``model=FILE``.
 SHORT = {"model": "path"}
 #: Keys that say where and how fast, never what: they lie outside the campaign key.
 OUTSIDE_KEY = ("name", "run", "promote")
-#: What the YAML library raises for text that is none, dates and numbers that cannot be, or nesting without end.
-_UNREADABLE = (yaml.YAMLError, ValueError, RecursionError)
+#: What the YAML library raises for text that is none, values that are not of their tag's kind, or nesting without end.
+_UNREADABLE = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
 class _Model(BaseModel):
@@ -222,14 +223,9 @@ def check_config(values: Mapping[str, Any], where: str = "config") -> CampaignCo
 def read_yaml(path: Path) -> dict[str, Any]:
     """Returns a YAML mapping; refuses aliases, repeated keys, files above 1 MiB and anything that is not a mapping."""
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)  # what never ends is not read to its end
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file. Configs that ship with the project: {_shipped()}") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(data) > MAX_BYTES:
-        raise ConfigError(f"{path}: a config has at most {MAX_BYTES} bytes, this one has more")
+        data = read_user_file(path, MAX_BYTES, str(path), remedy="no config is so long", error=ConfigError)
+    except NotFound as error:
+        raise ConfigError(f"{error}. Configs that ship with the project: {_shipped()}") from None
     try:
         values = _load(data)
     except _UNREADABLE as error:

@@ -20,16 +20,18 @@ from evolve import templates
 from evolve.config import BenchmarkConfig, CampaignConfig
 from evolve.data_config import DataConfig
 from evolve.templates.tabular import MANY_ROWS
-from fitness.arrays import ArraySettings, ArrayTarget, benchmark_of_arrays, joined, read_archive
+from fitness.archives import read_npz
+from fitness.arrays import ArraySettings, ArrayTarget, benchmark_of_arrays, joined
 from fitness.benchmark import Benchmark
 from fitness.metrics import LOSS, Kind
 from fitness.tables import TableSettings, prepare_table, read_table
+from fitness.tables.bounds import look_for
 from fitness.tables.read import SUFFIXES
 from fitness.task import Task
 from population.cid import cid_of_digest
 from population.errors import BenchmarkError, ConfigError, InputError, NotFound, StoreCorrupt
-from population.files import LocalFiles
 from population.store import object_path
+from population.user_file import read_user_file
 
 if TYPE_CHECKING:
     from evolve.home import Home
@@ -205,7 +207,7 @@ def _from_table(section: DataConfig, split: BenchmarkConfig, data: bytes) -> Ben
 
 
 def _from_arrays(section: DataConfig, split: BenchmarkConfig, data: bytes) -> Benchmark:
-    arrays = read_archive(data)
+    arrays = read_npz(data)
     told = {name: ArrayTarget(**target.model_dump()) for name, target in section.targets.items()}
     name = section.target or (TARGET if TARGET in arrays else None)
     if name is not None and not told:
@@ -220,7 +222,7 @@ def _from_arrays(section: DataConfig, split: BenchmarkConfig, data: bytes) -> Be
 def _read(section: DataConfig) -> bytes:
     """Returns the bytes of a config's data: of its file, or the archive of a .npy and that of its targets."""
     if Path(section.path).suffix.lower() != ".npy":
-        return _bytes_of(section.path, "data.path", section.digest)
+        return _bytes_of(section.path, "data.path", section.digest, section.format)
     if section.target_path is None:
         raise ConfigError("data.target_path: name the .npy of what is to be told, e.g. data.target_path=labels.npy")
     inputs = _bytes_of(section.path, "data.path", section.digest)
@@ -231,19 +233,17 @@ def _read(section: DataConfig) -> bytes:
         raise BenchmarkError(f"{section.path}, {section.target_path}: {error}") from error
 
 
-def _bytes_of(name: str, key: str, digest: str) -> bytes:
-    path, files = Path(name).absolute(), LocalFiles()
-    if path.is_dir():
-        raise ConfigError(f"{key}: {name} is a folder: name a file")
+def _bytes_of(name: str, key: str, digest: str, form: str | None = None) -> bytes:
+    form = form or {**SUFFIXES, ".npz": NPZ, ".npy": "npy"}.get(Path(name).suffix.lower(), "")
     try:
-        size = files.size(path)
-        if size > MAX_FILE_BYTES:
-            raise ConfigError(
-                f"{key}: {name} has {size:,} bytes, at most {MAX_FILE_BYTES:,} are read: take a sample of rows"
-            )
-        return files.read_bytes(path)
-    except NotFound:
+        return read_user_file(
+            Path(name).absolute(),
+            MAX_FILE_BYTES,
+            f"{key}: {name}",
+            remedy="take a sample of rows",
+            error=ConfigError,
+            look=look_for(form, f"{key}: {name}"),
+        )
+    except NotFound as error:
         hint = f", and this home holds no copy of it (BLAKE3 {digest[:16]})" if digest else ""
-        raise NotFound(f"{key}: {name}: there is no such file{hint}; say where it is with {key}=FILE") from None
-    except PermissionError as error:
-        raise ConfigError(f"{key}: {name}: no permission to read it") from error
+        raise NotFound(f"{error}{hint}; say where it is with {key}=FILE") from None

@@ -15,7 +15,8 @@ from evolve.config import CampaignConfig
 from evolve.fitness_config import FitnessConfig
 from fitness.benchmark import Benchmark
 from fitness.scoring import Scoring
-from population.errors import BenchmarkError, ConfigError
+from population.errors import BenchmarkError, ConfigError, NotFound
+from population.user_file import read_user_file
 
 MAX_BYTES = 1 << 18
 #: How many arguments the function is called with.
@@ -63,20 +64,11 @@ def check_without_data(config: CampaignConfig) -> None:
 
 
 def _read(file: str) -> str:
-    path = Path(file)
+    remedy = "put what is large into a package and import it"
     try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise ConfigError(
-            f"fitness.file: {file}: there is no such file, neither beside the config nor in {Path.cwd()}"
-        ) from None
-    except OSError as error:
-        raise ConfigError(f"fitness.file: {file}: cannot be read: {error.strerror}") from error
-    if len(data) > MAX_BYTES:
-        raise ConfigError(
-            f"fitness.file: {file}: {len(data)} bytes where at most {MAX_BYTES} are kept in a config: put what is large into "
-            "a package and import it"
-        )
+        data = read_user_file(file, MAX_BYTES, f"fitness.file: {file}", remedy=remedy, error=ConfigError)
+    except NotFound as error:
+        raise ConfigError(f"{error}, neither beside the config nor in {Path.cwd()}") from None
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -22,9 +22,9 @@ from evolve.plan import benchmark_of
 from fitness.benchmark import Benchmark
 from fitness.importer import Importer, Source, is_weights
 from population.block import TensorBlock
-from population.errors import ConfigError, InputError, NotFound
-from population.files import LocalFiles
+from population.errors import ConfigError, InputError
 from population.tiers import WIDEST
+from population.user_file import read_user_file
 
 if TYPE_CHECKING:
     from evolve.home import Home
@@ -98,15 +98,7 @@ def _source(model: ModelConfig, benchmark: Benchmark) -> Source:
 
 
 def _content(path: str) -> bytes:
-    files, full = LocalFiles(), Path(path).resolve()
-    if full.is_dir():
-        raise ConfigError(f"model: {path} is a folder: name a file")
-    try:
-        if files.size(full) > MAX_FILE_BYTES:
-            raise ConfigError(f"model: {path} has more than {MAX_FILE_BYTES:,} bytes")
-        return files.read_bytes(full)
-    except NotFound:
-        raise NotFound(f"model: {path}: there is no such file") from None
+    return read_user_file(path, MAX_FILE_BYTES, f"model: {path}", error=ConfigError)
 
 
 def comparison(home: Home, block: str, decision: Decision) -> list[dict[str, Any]]:

@@ -32,6 +32,7 @@ from population.block import TensorBlock
 from population.clock import Clock, SystemClock
 from population.decoder import Decoder
 from population.errors import InputError
+from population.footprint import samples_at_once
 from population.gates import ExitGate
 from population.graph import OpGraph
 from population.interpret import plan_of, run_block
@@ -41,7 +42,7 @@ from population.tiers import TIERS
 if TYPE_CHECKING:
     from evolve.home import Home
 
-#: Samples that are computed in one go: bounds memory, changes no result.
+#: The most samples that are computed in one go, fewer where they are large: bounds memory, changes no result.
 SAMPLES_AT_ONCE = 1024
 
 Tensors = Mapping[str, torch.Tensor]
@@ -114,7 +115,8 @@ def answer_of(
     num_rows = len(next(iter(inputs.values())))
     answers = Answers.none_yet([channel for channel, _ in block.graph.outputs], num_rows)
     with torch.no_grad(), single_threaded():
-        for rows in _pieces(range(num_rows)):
+        at_once = samples_at_once(block.graph, SAMPLES_AT_ONCE)
+        for rows in _pieces(range(num_rows), at_once):
             if tier == "auto":
                 _climb(block, inputs, rows, answers, run)
             else:
@@ -190,9 +192,9 @@ def _count(answers: Answers, rows: Sequence[int], flops: int) -> None:
         answers.flops[row] += flops
 
 
-def _pieces(rows: Sequence[int]) -> Iterator[list[int]]:
-    for start in range(0, len(rows), SAMPLES_AT_ONCE):
-        yield list(rows[start : start + SAMPLES_AT_ONCE])
+def _pieces(rows: Sequence[int], at_once: int) -> Iterator[list[int]]:
+    for start in range(0, len(rows), at_once):
+        yield list(rows[start : start + at_once])
 
 
 def _take(inputs: Tensors, rows: Sequence[int]) -> dict[str, torch.Tensor]:

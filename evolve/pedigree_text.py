@@ -82,7 +82,7 @@ def _label(tree: FamilyTree, name: str, role: str = "", *, is_again: bool = Fals
     if relative.missing is not None:
         text.append(f"  {visible(str(Leaf(relative.missing, relative.campaign or '')))}", style="yellow")
     else:
-        text.append(f"  {visible(relative.operator or "")}", style="cyan")
+        text.append(f"  {visible(relative.operator or '')}", style="cyan")
         text.append(f"  generation {relative.generation}")
     if relative.score is not None:
         text.append(f"  {visible(tree.objective)} {number(relative.score)}")

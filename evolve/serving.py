@@ -31,13 +31,14 @@ from population.cbor import decode, encode
 from population.cells import cells_of
 from population.cid import Codec, cid_of, parse_cid
 from population.errors import FormatError, InputError, StoreCorrupt
+from population.footprint import samples_at_once
 from population.graph import Channel
 from population.interpret import run_block
 from population.operations import get
 
 ID_FILE, MANIFEST_FILE, LEAVES_FOLDER = "block", "manifest.cbor", "leaves"
 MAX_MANIFEST_BYTES = 64 << 20
-#: Samples that are computed in one go: bounds memory, changes no result.
+#: The most samples that are computed in one go, fewer where they are large: bounds memory, changes no result.
 SAMPLES_AT_ONCE = 1024
 #: What a machine needs to load an export, besides this project.
 REQUIRED = ("blake3", "dag-cbor", "mlflow", "multiformats", "numpy", "torch")
@@ -172,7 +173,7 @@ class BlockModel:
             raise InputError(f"tier {tier!r}: this block has {', '.join(self._block.tier_names)}")
         inputs = inputs_of(self._block, model_input)
         with torch.no_grad(), _running(self._block) as run:
-            pieces = [run(self._block, piece, tier=tier) for piece in _pieces(inputs)]
+            pieces = [run(self._block, piece, tier=tier) for piece in _pieces(self._block, inputs)]
         outputs = {name: np.concatenate([piece[name].numpy() for piece in pieces]) for name in pieces[0]}
         return outputs if len(outputs) > 1 else next(iter(outputs.values()))
 
@@ -265,7 +266,7 @@ def _tensor(channel: Channel, data: Any, may_miss: bool = False) -> torch.Tensor
     return torch.from_numpy(np.ascontiguousarray(converted))
 
 
-def _pieces(inputs: Mapping[str, torch.Tensor]) -> Iterator[dict[str, torch.Tensor]]:
-    count = len(next(iter(inputs.values())))
-    for start in range(0, count, SAMPLES_AT_ONCE):
-        yield {name: tensor[start : start + SAMPLES_AT_ONCE] for name, tensor in inputs.items()}
+def _pieces(block: TensorBlock, inputs: Mapping[str, torch.Tensor]) -> Iterator[dict[str, torch.Tensor]]:
+    count, at_once = len(next(iter(inputs.values()))), samples_at_once(block.graph, SAMPLES_AT_ONCE)
+    for start in range(0, count, at_once):
+        yield {name: tensor[start : start + at_once] for name, tensor in inputs.items()}

@@ -1,13 +1,12 @@
 """A benchmark from arrays in a file: ``.npz`` with several channels and targets, or two ``.npy``.
 
-Nothing is unpickled, and everything is bounded before it is read. Nouns: none beyond those of benchmarks.
+How the bytes are read: `fitness.archives`. Nouns: none beyond those of benchmarks.
 
 Shapes: R rows, D numbers.
 """
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -16,14 +15,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from fitness.archives import read_npy
 from fitness.benchmark import Benchmark
 from fitness.metrics import Kind
 from fitness.splits import DEFAULT_SHARES
 from fitness.targets import DEFAULT_CHANNELS, Target
 from population.errors import InputError
 
-MAX_CHANNELS = 1024
-MAX_BYTES = 1 << 30
 #: Whole numbers of at most so many different values are taken for classes where nobody says what they are.
 MAX_CLASSES = 1000
 
@@ -53,46 +51,6 @@ class ArraySettings:
     inputs: Sequence[str] = ()
     split_seed: int = 0
     shares: tuple[float, float, float] = field(default=DEFAULT_SHARES)
-
-
-def read_npz(data: bytes) -> dict[str, Array]:
-    """Returns the arrays of an archive by name.
-
-    Raises:
-        InputError: it holds none, too many, or what only unpickling could read. Whatever else numpy and zipfile raise for
-            bytes that are no archive passes through.
-    """
-    with zipfile.ZipFile(BytesIO(data)) as archive:
-        entries = archive.infolist()
-        if len(entries) > MAX_CHANNELS or sum(entry.file_size for entry in entries) > MAX_BYTES:
-            raise InputError(f"holds more than {MAX_CHANNELS} arrays or {MAX_BYTES:,} bytes; split it")
-        found = {entry.filename.removesuffix(".npy"): read_npy(archive.read(entry)) for entry in entries}
-    if not found:
-        raise InputError("holds no arrays")
-    return found
-
-
-def read_npy(data: bytes) -> Array:
-    """Returns the array of a file. Raises: InputError, and what numpy raises for bytes that are none."""
-    try:
-        array: Array = np.load(BytesIO(data), allow_pickle=False)
-    except ValueError as error:
-        if "allow_pickle" in str(error):
-            raise InputError(
-                "holds Python objects, which nobody unpickles here: save arrays of numbers or text"
-            ) from None
-        raise
-    if not isinstance(array, np.ndarray):
-        raise InputError("expected one array; name a file with several of them .npz")
-    return array
-
-
-def read_archive(data: bytes) -> dict[str, Array]:
-    """Returns the arrays of an archive by name. Raises: InputError for anything wrong with the bytes."""
-    try:
-        return read_npz(data)
-    except (ValueError, EOFError, OSError, MemoryError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise InputError(f"not readable as .npz: {str(error)[:200]}") from error
 
 
 def joined(inputs: bytes, targets: bytes) -> bytes:
@@ -165,5 +123,5 @@ def _input(name: str, array: Array) -> Array:
 def _lone(data: bytes, what: str) -> Array:
     try:
         return read_npy(data)
-    except (ValueError, EOFError, OSError, MemoryError) as error:
-        raise InputError(f"{what} are not readable as .npy: {str(error)[:200]}") from error
+    except InputError as error:
+        raise InputError(f"{what}: {error}") from error

@@ -13,7 +13,10 @@ import importlib.util
 import inspect
 import io
 import mmap
+import struct
 import sys
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any, Final
@@ -28,7 +31,7 @@ from fitness.zygote_service import Role, import_all, serve
 from population.block import DTYPES, TensorBlock
 from population.cbor import encode
 from population.errors import EvolveError, InputError
-from population.exchange import NUM_INPUTS, seeded_inputs
+from population.exchange import check_of
 from population.graph import OpGraph
 from population.randomness import integers, normals
 
@@ -38,6 +41,12 @@ _USUAL: Final = (
     "json", "logging", "math", "operator", "os.path", "pathlib", "random", "re", "statistics", "string", "time", "typing",
     "typing_extensions", "warnings", "numpy.random", "torch.nn.functional", "torch.nn.init", "torch.nn.utils.parametrizations",
     "torch.optim", "torch.utils.data",
+)  # fmt: skip
+
+#: What torch and safetensors raise for bytes that are no weights, or do not fit.
+_UNREADABLE: Final = (
+    RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, EOFError, OSError, AssertionError,
+    RecursionError, ImportError, struct.error, zipfile.BadZipFile, zlib.error, safetensors.SafetensorError,
 )  # fmt: skip
 
 
@@ -117,7 +126,6 @@ def _import(fields: Mapping[str, Any], given: mmap.mmap) -> bytes:
         "leaves": [[cid, len(leaf)] for cid, leaf in leaves.items()],
         "module": type(module).__name__,
         "answers": [[name, list(array.shape)] for name, array in answers.items()],
-        "samples": NUM_INPUTS if answers else 0,
     }
     return _framed(index, *leaves.values(), *(array.numpy().astype("<f4").tobytes() for array in answers.values()))
 
@@ -182,8 +190,10 @@ def _give_weights(module: nn.Module, name: str, data: bytes) -> None:
         if not isinstance(state, Mapping):
             raise InputError(f"{name}: expected a state_dict, got a {type(state).__name__}")
         module.load_state_dict(state)
-    except (RuntimeError, ValueError, KeyError, EOFError, OSError, safetensors.SafetensorError) as error:
-        raise InputError(f"{name}: {' '.join(str(error).split())[:600]}") from error
+    except InputError:
+        raise
+    except _UNREADABLE as error:
+        raise InputError(f"{name}: {' '.join(str(error).split())[:600] or type(error).__name__}") from error
 
 
 def _load_saved(data: bytes) -> Any:
@@ -241,16 +251,22 @@ def _roles(block: TensorBlock, node: Mapping[str, Any]) -> list[str]:
 
 
 def _answers_of(module: nn.Module, block: TensorBlock) -> dict[str, torch.Tensor]:
-    """What the module itself gives on seeded inputs, by channel; nothing where its arguments have other names."""
-    inputs = seeded_inputs(block.graph)
-    names = [name for name in inspect.signature(module.forward).parameters if name in inputs]
-    if len(names) != len(inputs):
+    """What the module itself gives on seeded inputs, by channel; nothing where its arguments have other names, or where the
+    check would take too much."""
+    own = {channel.name for channel in block.graph.inputs}
+    names = [name for name in inspect.signature(module.forward).parameters if name in own]
+    check = check_of(block.graph)
+    if len(names) != len(own) or not check.num_inputs:
         return {}
-    with torch.no_grad():
-        found = module.to(torch.float32)(*(inputs[name] for name in names))
-    flat = list(torch.utils._pytree.tree_leaves(found))  # noqa: SLF001 - as torch.export takes outputs apart
+    module, pieces = module.to(torch.float32), []
+    for inputs in check.pieces(block.graph):
+        with torch.no_grad():
+            found = module(*(inputs[name] for name in names))
+        flat = torch.utils._pytree.tree_leaves(found)  # noqa: SLF001 - as torch.export takes outputs apart
+        pieces.append([value.detach().to(torch.float32) for value in flat])
     channels = [channel for channel, _ in block.graph.outputs]
-    return {name: value.detach().contiguous() for name, value in zip(channels, flat, strict=True)}
+    whole = (torch.cat(values) for values in zip(*pieces, strict=True))
+    return {name: value.contiguous() for name, value in zip(channels, whole, strict=True)}
 
 
 if __name__ == "__main__":

@@ -234,7 +234,7 @@ def _check_outputs(
     outputs: Sequence[tuple[str, str]] | Mapping[str, str], nodes: Sequence[Node], free: Mapping[str, ParameterSpec]
 ) -> tuple[tuple[str, str], ...]:
     pairs = tuple((str(c), n) for c, n in (outputs.items() if isinstance(outputs, Mapping) else outputs))
-    names = [node.name for node in nodes]
+    names = {node.name for node in nodes}
     for channel, node in pairs:
         where = f"output channel {channel[:80]!r}"
         if node not in names:

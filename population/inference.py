@@ -40,12 +40,12 @@ class Inference:
 
 def arrange(nodes: Sequence[Node], known: Sequence[str], where: str = "graph") -> tuple[Node, ...]:
     """The nodes, each after those it reads, and by name where the order is free. Raises: InvalidGraph for a cycle."""
-    names = {node.name for node in nodes}
+    names, channels = {node.name for node in nodes}, set(known)
     readers: dict[str, list[Node]] = {}
     waiting: dict[str, int] = {}
     for node in nodes:
         for name in node.inputs:
-            if name not in names and name not in known:
+            if name not in names and name not in channels:
                 raise InvalidGraph(
                     f"{node.label}: reads {name[:80]!r}, which is not there{suggest(name, [*known, *names])}"
                 )

@@ -131,7 +131,7 @@ def run_block(
             if tuple(value.shape[1:]) != channel.shape:
                 raise _wrong_shape(channel.name, ["N", *channel.shape], value)
             values[channel.name] = value.to(torch.float32)
-    for node, _ in steps:
+    for node, done in steps:
         call = Call(
             tuple(values[name] for name in node.inputs),
             {role: tensors[name] for role, name in node.parameters.items()},
@@ -139,6 +139,8 @@ def run_block(
             dims.sizes(graph.value_shapes[node.name], graph.symbols),
         )
         values[node.name] = get(node.op).run_single(call)
+        for name in done:
+            del values[name]
     nodes = dict(graph.outputs)
     return {channel: values[nodes[channel]] for channel in wanted}
 

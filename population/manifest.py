@@ -81,7 +81,8 @@ def _chunks(data: bytes) -> list[memoryview]:
 def tier_levels(graph: OpGraph, tiers: Tiers, name: str) -> list[tuple[tuple[int, ...], list[list[bool]]]]:
     """For each tier that adds entries to a tensor: how many, by what positions of each axis it uses.
 
-    Returns the (sizes, live positions by axis) of every tier of which the sizes differ from those of the tier below.
+    Returns the (sizes, live positions by axis) of every tier of which the sizes differ from those of the tier below; of a
+    single level no positions, which nothing needs.
     """
     base, mark, _ = name.partition(TIER_MARK)
     shape = graph.parameters[base].shape
@@ -95,7 +96,8 @@ def tier_levels(graph: OpGraph, tiers: Tiers, name: str) -> list[tuple[tuple[int
     for widths in ordered:
         found = dims.sizes(shape, widths)
         if not levels or found != levels[-1][0]:
-            levels.append((found, [dims.live_positions(dim, wide, widths) for dim in shape]))
+            live = [] if len(ordered) == 1 else [dims.live_positions(dim, wide, widths) for dim in shape]
+            levels.append((found, live))
     return levels
 
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from blake3 import blake3
 
 NUM_QUANTILES = 65_536
+_WORDS_PER_BLOCK = 16
 TABLE_DIGEST = "89f01424b9ec91c8d0336994af41305de09f4a97dd6248c92b7c39fdff161e87"
 
 _of_thread = threading.local()
@@ -36,22 +37,23 @@ def derive_seed(campaign_key: bytes, event: int, row: int, operator: str) -> int
     return int.from_bytes(blake3(text, derive_key_context="evolve 2026 recipe seed").digest(8), "little")
 
 
-def words(seed: int, stream: int, count: int) -> npt.NDArray[np.uint16]:
-    """Returns ``count`` 16-bit words of one stream: a prefix of the same infinite sequence for every count."""
-    if count < 0:
-        raise ValueError(f"count must be at least 0, got {count}")
-    raw = _philox(seed, stream).random_raw((count + 3) // 4).astype("<u8", copy=False)
-    return raw.view("<u2")[:count]
+def words(seed: int, stream: int, count: int, first: int = 0) -> npt.NDArray[np.uint16]:
+    """Returns ``count`` 16-bit words of one stream, from the word ``first`` on: a part of the same infinite sequence always."""
+    if count < 0 or first < 0:
+        raise ValueError(f"count and first must be at least 0, got {count} and {first}")
+    block, skipped = divmod(first, _WORDS_PER_BLOCK)
+    raw = _philox(seed, stream, block).random_raw((skipped + count + 3) // 4).astype("<u8", copy=False)
+    return raw.view("<u2")[skipped : skipped + count]
 
 
-def _philox(seed: int, stream: int) -> np.random.Philox:
-    """Returns this thread's generator at the beginning of a stream; a new one each time would ask the system for entropy
+def _philox(seed: int, stream: int, block: int) -> np.random.Philox:
+    """Returns this thread's generator at a block of 16 words of a stream; a new one each time would ask the system for entropy
     that nothing uses, at ten times the cost."""
     generator = getattr(_of_thread, "generator", None)
     if generator is None:
         generator = _of_thread.generator = np.random.Philox(key=np.zeros(2, dtype=np.uint64))
     nothing = (0, 0, 0, 0)
-    state = {"counter": nothing, "key": (seed, stream)}
+    state = {"counter": (block, 0, 0, 0), "key": (seed, stream)}
     generator.state = {
         "bit_generator": "Philox",
         "state": state,
@@ -63,9 +65,9 @@ def _philox(seed: int, stream: int) -> np.random.Philox:
     return generator
 
 
-def normals(seed: int, stream: int, count: int) -> npt.NDArray[np.float32]:
-    """Returns ``count`` standard normal deviates, float32, drawn from the pinned quantiles."""
-    drawn: npt.NDArray[np.float32] = quantiles()[words(seed, stream, count)]
+def normals(seed: int, stream: int, count: int, first: int = 0) -> npt.NDArray[np.float32]:
+    """Returns ``count`` standard normal deviates, float32, drawn from the pinned quantiles; from the deviate ``first`` on."""
+    drawn: npt.NDArray[np.float32] = quantiles()[words(seed, stream, count, first)]
     return drawn
 
 
@@ -77,11 +79,12 @@ def coins(seed: int, stream: int, count: int, rate: float) -> npt.NDArray[np.boo
     return words(seed, stream, count).astype(np.uint32) < threshold
 
 
-def integers(seed: int, stream: int, count: int, bound: int) -> npt.NDArray[np.int64]:
-    """Returns ``count`` integers in ``[0, bound)``, by fixed-point scaling of 32 bits (bias below 2**-16 for bound < 2**16)."""
+def integers(seed: int, stream: int, count: int, bound: int, first: int = 0) -> npt.NDArray[np.int64]:
+    """Returns ``count`` integers in ``[0, bound)``, by fixed-point scaling of 32 bits (bias below 2**-16 for bound < 2**16);
+    from the integer ``first`` on."""
     if not 1 <= bound <= 2**31:
         raise ValueError(f"bound must lie in [1, 2**31], got {bound}")
-    pairs = words(seed, stream, 2 * count).astype(np.uint64)
+    pairs = words(seed, stream, 2 * count, 2 * first).astype(np.uint64)
     joined = pairs[0::2] << np.uint64(16) | pairs[1::2]
     scaled: npt.NDArray[np.int64] = (joined * np.uint64(bound) >> np.uint64(32)).astype(np.int64)
     return scaled

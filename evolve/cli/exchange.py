@@ -135,7 +135,8 @@ def import_block(
     FILE.py:NAME names the class, or a function that makes the module, called without arguments; NAME may be left out where
     the file has one module. Its code runs in the jail that candidates are judged in: no files, no network. What it computes
     is taken down by torch.export; calls that have no counterpart are named, all of them, with what comes nearest. Inputs
-    are named by --input, or by a function example() in the file. The block is compared with the module on 1,000 seeded inputs.
+    are named by --input, or by a function example() in the file. The block is compared with the module on up to 1,000 seeded
+    inputs, fewer where they are large.
 
     Examples:
       evolve blocks import net.py:Net --weights net.safetensors --input image=1,8,8
@@ -184,16 +185,10 @@ def _read_block(path: Path) -> TensorBlock:
         raise FormatError(f"{path}: {error}") from error
 
 
-def _content(path: Path) -> bytes:
-    from population.errors import InputError
-    from population.files import LocalFiles
+def _content(path: Path, option: str = "") -> bytes:
+    from population.user_file import read_user_file
 
-    files, full = LocalFiles(), path.resolve()
-    if full.is_dir():
-        raise InputError(f"{path}: it is a folder; name a file")
-    if (size := files.size(full)) > _MAX_FILE_BYTES:
-        raise InputError(f"{path}: has {size:,} bytes, at most {_MAX_FILE_BYTES:,} are read")
-    return files.read_bytes(full)
+    return read_user_file(path, _MAX_FILE_BYTES, f"{option} {path}".strip())
 
 
 _MAX_FILE_BYTES = 2 << 30
@@ -214,7 +209,7 @@ def _source(
     return Source(
         [(Path(file).name, _content(Path(file))) for file in (first, *files[1:])],
         name or None,
-        (weights.name, _content(weights)) if weights else None,
+        (weights.name, _content(weights, "--weights")) if weights else None,
         [_input(text) for text in inputs],
         outputs,
         modules,

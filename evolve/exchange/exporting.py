@@ -21,14 +21,14 @@ from fitness.forward import single_threaded
 from fitness.jail.probe import FULL
 from population.block import TensorBlock
 from population.errors import ExportDiffers, InputError
-from population.exchange import NUM_INPUTS, BlockModule, exported, seeded_inputs, source_of, to_torch
+from population.exchange import NUM_INPUTS, BlockModule, check_of, exported, seeded_inputs, source_of, to_torch
 from population.tiers import WIDEST
 
 FORMATS: Final = ("onnx", "safetensors", "torch")
 ENDINGS: Final = {"onnx": ".onnx", "safetensors": ".safetensors", "torch": ".py"}
 #: How far a copy may lie from its block, in units of the block's largest output (at least 1).
 TOLERANCE: Final = 1e-5
-#: So many samples at once are tried, each from the same inputs.
+#: So many samples at once are tried, each from the same inputs; fewer where samples are large.
 BATCHES: Final = (1, 7, NUM_INPUTS)
 Tensors = Mapping[str, torch.Tensor]
 
@@ -38,7 +38,7 @@ class Export:
     """What was exported.
 
     Attributes:
-        files: content by name. largest_difference: from the block, on ``NUM_INPUTS`` seeded inputs in batches of ``batches``.
+        files: content by name. largest_difference: from the block, on seeded inputs in batches of ``batches``.
         outputs: shape of one sample by channel.
     """
 
@@ -70,20 +70,20 @@ def export_block(
             "outside any jail: use --format safetensors"
         )
     chosen = block if tier is None else TensorBlock(block.graph_of(tier), block.tensors_of(tier), decoder=block.decoder)
-    inputs = seeded_inputs(chosen.graph)
+    inputs = seeded_inputs(chosen.graph, _num_inputs(chosen))
     with torch.no_grad(), single_threaded(), running(chosen, accept_level) as run:
         wanted = run(chosen, inputs)
         makers: Mapping[str, Callable[..., tuple[dict[str, bytes], float]]] = {
             "onnx": _onnx, "safetensors": _safetensors, "torch": _torch
         }  # fmt: skip
         files, difference = makers[kind](chosen, inputs, wanted, name, title, run)
+    batches = (_num_inputs(chosen),) if kind == "safetensors" else _batches(inputs)
     scale = max(1.0, *(float(value.abs().max()) for value in wanted.values()))
     if not difference <= TOLERANCE * scale:
         raise ExportDiffers(
-            f"the {kind} copy differs from the block by {difference:.3g} on {NUM_INPUTS:,} seeded inputs, where at most "
+            f"the {kind} copy differs from the block by {difference:.3g} on {max(batches):,} seeded inputs, where at most "
             f"{TOLERANCE * scale:.0e} is allowed: nothing was written; please report the block"
         )
-    batches = (NUM_INPUTS,) if kind == "safetensors" else BATCHES
     return Export(files, difference, batches, {channel: tuple(one.shape[1:]) for channel, one in wanted.items()})
 
 
@@ -133,10 +133,25 @@ def _module(block: TensorBlock) -> BlockModule:
     return to_torch(block, WIDEST)
 
 
+def _num_inputs(block: TensorBlock) -> int:
+    """How many inputs a copy is tried on, all at once: fewer where they are large. Raises: InputError where one is too large."""
+    check = check_of(block.graph)
+    if not check.num_inputs:
+        raise InputError(
+            "a single sample takes more memory or time than a copy may be checked with: nothing was written"
+        )
+    return check.at_once
+
+
+def _batches(inputs: Tensors) -> tuple[int, ...]:
+    count = len(next(iter(inputs.values())))
+    return tuple(sorted({min(size, count) for size in BATCHES}))
+
+
 def _largest_of_batches(run: Callable[[Tensors], Tensors], inputs: Tensors, wanted: Tensors) -> float:
     """The largest difference over all batches; the first samples of the inputs in each."""
     differences = []
-    for size in BATCHES:
+    for size in _batches(inputs):
         found = run({channel: value[:size] for channel, value in inputs.items()})
         differences.append(_largest(found, {channel: value[:size] for channel, value in wanted.items()}))
     return max(differences)

@@ -34,7 +34,8 @@ from torch.nn import functional
 from evolve.home import Home
 from experiments.improve.data import CASES, Case
 from experiments.record import read_record, write_record
-from fitness.arrays import ArraySettings, ArrayTarget, benchmark_of_arrays, read_archive
+from fitness.archives import read_npz
+from fitness.arrays import ArraySettings, ArrayTarget, benchmark_of_arrays
 from fitness.benchmark import Benchmark
 from population.interpret import run_block
 
@@ -92,7 +93,7 @@ def study(name: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         case.write(folder / "data.npz")
-        arrays = read_archive((folder / "data.npz").read_bytes())
+        arrays = read_npz((folder / "data.npz").read_bytes())
         data = benchmark_of_arrays(arrays, ArraySettings({"label": ArrayTarget()}))
         save_file(trained(case, data, seed, is_badly=True).state_dict(), folder / "net.safetensors")
         home = ("--home", folder / "home")

@@ -2,42 +2,81 @@
 
 Shapes: N samples.
 
-Nouns: none.
+Nouns: *check* (how many inputs).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import torch
 
+from population import dims
 from population.block import DTYPES
+from population.footprint import sample_bytes, sample_work, samples_at_once
 from population.graph import OpGraph
 from population.nodes import Channel, full_attributes
 from population.randomness import integers, normals
 
 #: So many inputs decide whether two models are the same.
 NUM_INPUTS: Final = 1000
+#: What the whole check, one sample of it, and its outputs may take: see `population.footprint`.
+WORK: Final = 50_000_000_000
+MOST_SAMPLE_WORK: Final = 400_000_000_000
+MOST_SAMPLE_BYTES: Final = 512 << 20
+OUTPUT_BYTES: Final = 32 << 20
 #: Which attribute says how many ids there are.
 _COUNTS: Final = {"embedding": "num_embeddings", "one_hot": "sizes"}
 #: Whole numbers stay below this where nothing says how many there are.
 _FEW: Final = 10
 
 
-def seeded_inputs(graph: OpGraph, num_samples: int = NUM_INPUTS, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Inputs for every channel of a graph, ``[N, *shape]`` in the channel's dtype: the same for the same seed.
+@dataclass(frozen=True)
+class Check:
+    """On how many seeded inputs two models are compared, found by arithmetic. at_once: so many are computed together."""
+
+    num_inputs: int
+    at_once: int
+
+    def pieces(self, graph: OpGraph, seed: int = 0) -> Iterator[dict[str, torch.Tensor]]:
+        """Yields the inputs, so many at once."""
+        for first in range(0, self.num_inputs, self.at_once):
+            yield seeded_inputs(graph, min(self.at_once, self.num_inputs - first), seed, first)
+
+
+def check_of(graph: OpGraph) -> Check:
+    """The check of a graph: ``NUM_INPUTS`` where that is cheap, fewer where samples are large or long to compute, none where
+    a single one would take more memory or time than checking may.
+    """
+    work = sample_work(graph)
+    if sample_bytes(graph) > MOST_SAMPLE_BYTES or work > MOST_SAMPLE_WORK:
+        return Check(0, 1)
+    shapes = [dims.sizes(graph.value_shapes[node], graph.symbols) for _, node in graph.outputs]
+    told = max(1, sum(4 * math.prod(shape) for shape in shapes))
+    count = max(1, min(NUM_INPUTS, WORK // work, OUTPUT_BYTES // told))
+    return Check(count, samples_at_once(graph, count))
+
+
+def seeded_inputs(
+    graph: OpGraph, num_samples: int = NUM_INPUTS, seed: int = 0, first: int = 0
+) -> dict[str, torch.Tensor]:
+    """Inputs for every channel of a graph, ``[N, *shape]`` in the channel's dtype, from the sample ``first`` on: the same for
+    the same seed.
 
     Randomness: one stream of the seed for each channel, in alphabetical order.
     """
     found = {}
     for stream, channel in enumerate(graph.inputs):
-        count = num_samples * math.prod(channel.shape)
+        size = math.prod(channel.shape)
+        count, begin = num_samples * size, first * size
         if channel.dtype.startswith(("float", "bfloat")):
-            drawn = torch.from_numpy(normals(seed, stream, count).copy())
+            drawn = torch.from_numpy(normals(seed, stream, count, begin).copy())
         else:
-            drawn = torch.from_numpy(integers(seed, stream, count, 2**16))
+            drawn = torch.from_numpy(integers(seed, stream, count, 2**16, begin))
         shaped = drawn.reshape(num_samples, *channel.shape)
         if not channel.dtype.startswith(("float", "bfloat")):
             shaped = shaped % torch.from_numpy(_bounds(graph, channel))

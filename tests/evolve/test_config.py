@@ -54,7 +54,7 @@ def test_a_missing_file_names_the_configs_there_are(tmp_path: Path, monkeypatch:
 
 
 def test_a_folder_is_not_a_config(tmp_path: Path) -> None:
-    assert f"{tmp_path}: cannot be read" in _refusal(tmp_path)
+    assert f"{tmp_path}: it is a folder: name a file" in _refusal(tmp_path)
 
 
 WRONG_FILES: dict[str, tuple[str | bytes, str]] = {
@@ -79,7 +79,7 @@ WRONG_FILES: dict[str, tuple[str | bytes, str]] = {
     "a date": ("name: 2024-01-01\n", "timestamp is no kind of config value: quote it"),
     "bytes": ("name: !!binary /w==\n", "binary is no kind of config value"),
     "a set": ("name: !!set {a, b}\n", "set is no kind of config value"),
-    "2 MiB": ("# " + "x" * (2 << 20), f"at most {MAX_BYTES} bytes"),
+    "2 MiB": ("# " + "x" * (2 << 20), f"at most {MAX_BYTES:,} are read"),
 }
 
 

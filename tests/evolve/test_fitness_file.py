@@ -79,7 +79,7 @@ def test_a_config_without_one_has_the_key_that_it_always_had() -> None:
         (SOURCE, {"names": {"f1": "max"}}, r"'f1' is the name of a metric of ours"),
         (SOURCE, {"file": ""}, r"name the file that defines it"),
         (SOURCE, {"flie": "x"}, r"unknown key 'fitness.flie'"),
-        ("#" + "x" * (1 << 18), {}, r"at most 262144 are kept in a config"),
+        ("#" + "x" * (1 << 18), {}, r"at most 262,144 are read: put what is large into a package"),
     ],
 )
 def test_what_cannot_be_called_is_refused_before_anything_is_computed(

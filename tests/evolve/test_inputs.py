@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from evolve.inputs import read_inputs
-from fitness import arrays
+from fitness import archives
 from population.errors import InputError, NotFound
 
 
@@ -50,7 +50,7 @@ def test_what_is_not_in_its_format_is_refused(tmp_path: Path, name: str, data: b
 def test_an_archive_that_would_unfold_beyond_the_bound_is_refused_before_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrays, "MAX_BYTES", 10_000)
+    monkeypatch.setattr(archives, "MAX_BYTES", 10_000)
     with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x.npy", b"\0" * 1_000_000)
     with pytest.raises(InputError, match="split it"):

@@ -5,7 +5,8 @@ from io import BytesIO
 import numpy as np
 import pytest
 
-from fitness.arrays import ArraySettings, ArrayTarget, benchmark_of_arrays, joined, read_archive
+from fitness.archives import read_npz
+from fitness.arrays import ArraySettings, ArrayTarget, benchmark_of_arrays, joined
 from population.errors import BenchmarkError, InputError
 
 ROWS = np.random.Generator(np.random.Philox(3)).normal(size=(90, 4)).astype(np.float32)
@@ -29,7 +30,7 @@ def test_several_inputs_and_targets_become_channels() -> None:
         {"kind": ArrayTarget(class_weights="balanced"), "place": ArrayTarget(loss="huber", weight=0.5)},
         inputs=["image", "tokens"],
     )
-    benchmark = benchmark_of_arrays(read_archive(archive_of(ARRAYS)), settings)
+    benchmark = benchmark_of_arrays(read_npz(archive_of(ARRAYS)), settings)
     assert {name: (array.dtype.name, array.shape[1:]) for name, array in benchmark.inputs.items()} == {
         "image": ("float32", (1, 2, 3)),
         "tokens": ("int64", (2,)),
@@ -58,7 +59,7 @@ def test_two_files_are_one_archive_of_equal_bytes() -> None:
         np.save(file, array)
     inputs, targets = (file.getvalue() for file in files)
     assert joined(inputs, targets) == joined(inputs, targets)
-    benchmark = benchmark_of_arrays(read_archive(joined(inputs, targets)), ArraySettings({"target": ArrayTarget()}))
+    benchmark = benchmark_of_arrays(read_npz(joined(inputs, targets)), ArraySettings({"target": ArrayTarget()}))
     assert benchmark.inputs["input"].tolist() == ROWS.tolist()
     assert benchmark.skills == ("0", "1", "2")
 
@@ -86,4 +87,4 @@ def test_what_does_not_fit_is_refused_with_a_reason(case: str) -> None:
 )
 def test_bytes_that_are_no_plain_arrays_are_refused(data: bytes) -> None:
     with pytest.raises(InputError, match=r"not readable as \.npz|Python objects"):
-        read_archive(data)
+        read_npz(data)

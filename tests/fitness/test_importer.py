@@ -140,3 +140,40 @@ def test_code_that_does_not_end_is_ended() -> None:
             importer.run(source("while True: pass"))
     finally:
         importer.close()
+
+
+IMAGES = """
+from torch import nn
+from torch.nn import functional as F
+
+class Block(nn.Module):
+    def __init__(self, units, made):
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(units, made, 3, 2, 1, bias=False), nn.BatchNorm2d(made)
+        self.short = nn.Conv2d(units, made, 1, 2, bias=False)
+    def forward(self, x):
+        return F.relu(self.bn(self.conv(x)) + self.short(x))
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.pool = nn.Conv2d(3, 16, 3, padding=1), nn.MaxPool2d(2)
+        self.blocks = nn.Sequential(Block(16, 16), Block(16, 32), Block(32, 32))
+        self.head = nn.Linear(32, 10)
+    def forward(self, image):
+        x = self.blocks(self.pool(F.relu(self.stem(image))))
+        return self.head(F.adaptive_avg_pool2d(x, 1).flatten(1))
+"""
+
+
+@pytest.mark.slow
+def test_a_network_for_images_of_224_is_taken_in_on_fewer_inputs_at_once() -> None:
+    """The check ran 1,000 images at once: 3 GB of the first value alone, told as a module that went beyond its memory."""
+    importer = Importer()
+    try:
+        found = importer.run(source(IMAGES, name="Net", inputs=[("image", (3, 224, 224), "float32")]))
+    finally:
+        importer.close()
+    assert 50 <= found.num_inputs < 1000
+    assert found.largest_difference < 1e-4 * max(1.0, found.scale)
+    assert found.block.graph.inputs[0].shape == (3, 224, 224)
