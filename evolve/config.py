@@ -28,6 +28,8 @@ from population.errors import ConfigError, NotFound
 from population.user_file import read_user_file
 
 MAX_BYTES = 1 << 20
+#: A dotted key of an override has no more parts; what is looked for among names with dots grows with their cube.
+MAX_PARTS = 64
 #: Sections that a text stands for on the command line: ``model=FILE``.
 SHORT = {"model": "path"}
 #: Keys that say where and how fast, never what: they lie outside the campaign key.
@@ -274,6 +276,8 @@ def set_key(values: dict[str, Any], key: str, value: Any) -> None:
     """Sets the value at a dotted key in place; mappings that are missing are made, and a name with dots that stands there
     is taken for one name. Raises ConfigError where something on the way is no mapping."""
     target, parts = values, key.split(".")
+    if len(parts) > MAX_PARTS:
+        raise ConfigError(f"the key has {len(parts)} parts, at most {MAX_PARTS} are read")
     while True:
         taken = next((n for n in range(len(parts), 1, -1) if ".".join(parts[:n]) in target), 1)
         name, parts = ".".join(parts[:taken]), parts[taken:]
@@ -304,7 +308,7 @@ def _set(values: dict[str, Any], text: str, what: str) -> None:
     try:
         set_key(values, key, value)
     except ConfigError as error:
-        raise ConfigError(f"{what} {text!r}: {error}") from error
+        raise ConfigError(f"{what} {text[:200]!r}: {error}") from error
 
 
 def _explain(error: ValidationError) -> str:

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolve.config import MAX_BYTES, OUTSIDE_KEY, CampaignConfig, check_config, load_config, read_yaml
+from evolve.config import MAX_BYTES, OUTSIDE_KEY, CampaignConfig, check_config, load_config, read_yaml, set_key
 from evolve.plan import make_plan
 from population.errors import ConfigError, InputError
 from tests.evolve import small, whole
@@ -303,3 +303,9 @@ def test_a_config_written_down_and_read_again_is_the_same(
     path = _file(tmp_path_factory.mktemp("again"), yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     assert load_config(path) == config
     assert load_config(path).key == config.key
+
+
+def test_a_key_of_thousands_of_parts_is_refused_at_once() -> None:
+    """Three thousand parts took minutes: each was joined with all that follow."""
+    with pytest.raises(ConfigError, match="3001 parts"):
+        set_key({}, ".".join("a" * 3001), 1)

@@ -16,7 +16,7 @@ def test_a_time_that_never_comes_is_no_limit(timeout_s: float) -> None:
         QueryLimits(timeout_s=timeout_s)
 
 
-@pytest.mark.parametrize("rows", [-1, 2**64, 10**5000])
+@pytest.mark.parametrize("rows", [-1, 2**64, 10**400])
 def test_rows_that_nobody_counts_are_no_limit(rows: int) -> None:
     with pytest.raises(InputError, match="rows"):
         QueryLimits(rows=rows)
