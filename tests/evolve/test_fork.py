@@ -22,7 +22,7 @@ from evolve.outcome import Progress
 from evolve.rebuild import rebuild
 from evolve.tracker import NullTracker
 from fitness.inprocess import InProcessEvaluator
-from population.errors import ConfigError, DamageError, InputError, NotFound
+from population.errors import ConfigError, DamageError, EvaluatorFailed, InputError, JailUnavailable, NotFound
 from tests.evolve import small, whole
 
 OTHERWISE = ("name=branch", "stop.generations=4", "operators.burst.settings.steps=6")
@@ -158,6 +158,26 @@ def test_the_pedigree_runs_across_and_every_ancestor_is_rebuilt(home: Home) -> N
     found = rebuild(home, summary["individual"])
     assert found["same"] is True
     assert found["steps"] >= len(tree.relatives)
+
+
+def test_a_rebuild_that_a_plugin_fails_in_is_undecided_and_one_without_a_jail_is_an_error(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits = home.lineage_reader().commits(whole.HANDLE)
+    individual = next(births.individual[0] for commit in commits for births in commit.births)
+    words = "flip@1 makes nothing in its jail (crash): ArithmeticError"
+    for error in (EvaluatorFailed(words), JailUnavailable("no process")):
+
+        def fail(*_: Any, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr("evolve.foreign.Remaker.make", fail)
+        if isinstance(error, JailUnavailable):
+            with pytest.raises(JailUnavailable):
+                rebuild(home, individual)
+        else:
+            found = rebuild(home, individual)
+            assert (found["same"], found["reason"]) == (None, words)
 
 
 @pytest.mark.slow
