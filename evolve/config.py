@@ -30,6 +30,7 @@ from population.user_file import read_user_file
 MAX_BYTES = 1 << 20
 #: A dotted key of an override has no more parts; what is looked for among names with dots grows with their cube.
 MAX_PARTS = 64
+MAX_INT_BITS = 1024
 #: Sections that a text stands for on the command line: ``model=FILE``.
 SHORT = {"model": "path"}
 #: Keys that say where and how fast, never what: they lie outside the campaign key.
@@ -259,7 +260,16 @@ class _StrictLoader(yaml.SafeLoader):
         reason = f"{node.tag.rpartition(':')[2]} is no kind of config value: quote it if it is text"
         raise yaml.constructor.ConstructorError(None, None, reason, node.start_mark)
 
+    def construct_yaml_int(self, node: Any) -> int:
+        """The number; one beyond all that a setting can be is refused, since nothing can even write it down."""
+        value = int(super().construct_yaml_int(node))
+        if value.bit_length() > MAX_INT_BITS:
+            reason = f"a whole number of more than {MAX_INT_BITS} bits"
+            raise yaml.constructor.ConstructorError(None, None, reason, node.start_mark)
+        return value
 
+
+_StrictLoader.add_constructor("tag:yaml.org,2002:int", _StrictLoader.construct_yaml_int)
 for _kind in ("binary", "timestamp", "set", "omap", "pairs"):  # what JSON cannot say
     _StrictLoader.add_constructor(f"tag:yaml.org,2002:{_kind}", _StrictLoader.refuse)
 
