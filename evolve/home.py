@@ -13,17 +13,16 @@ Nouns: *home*, *handle* (a campaign's name in its home). Nothing heavy is import
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evolve.storage_errors import told_storage
 from population.errors import DamageError, InputError, NewerHome, NotFound, StorageError
-from population.refusals import REMEDIES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,18 +43,6 @@ DATA_FILE = "data.json"
 LOCK_FILE = "lineage.lock"
 #: States that a driver records of a campaign before it leaves it unfinished.
 LEFT = ("paused", "stopped", "failed")
-
-_REFUSALS = {
-    **REMEDIES,
-    errno.ENOSPC: "the disk is full: free some space, or choose another --home",
-    errno.EDQUOT: "the disk quota is used up: free some space, or choose another --home",
-    errno.EFBIG: "the file may not grow any further (a file size limit, see ulimit -f): raise it, or free some space",
-    errno.EACCES: "no permission: choose a --home that you may write to, or change the folder's owner or mode",
-    errno.EPERM: "no permission: choose a --home that you may write to, or change the folder's owner or mode",
-    errno.EROFS: "the file system is read-only: choose another --home",
-    errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
-    errno.ELOOP: "it is a symbolic link that leads nowhere, or in a circle: put the file itself in its place",
-}
 
 
 @dataclass(frozen=True)
@@ -96,7 +83,7 @@ class Home:
         Raises:
             InputError: the folder holds something else. StorageError: it cannot be written; nothing was made then.
         """
-        with _storage(path):
+        with told_storage(path):
             if (path / VERSION_FILE).exists():
                 return Home.open(path, tracking_uri)
             if path.exists() and not _is_empty(path):
@@ -205,7 +192,7 @@ class Home:
         if not self.campaigns_root.is_dir():
             return []
         purged = {path.stem for path in self.tombstones_root.glob("*.json")}
-        with _storage(self.campaigns_root):
+        with told_storage(self.campaigns_root):
             found = [entry for entry in self.campaigns_root.iterdir() if _is_campaign(entry)]
             found = [entry for entry in found if entry.name not in purged]
             return [entry.name for entry in sorted(found, key=lambda entry: (_begun(entry), entry.name))]
@@ -287,7 +274,7 @@ class Home:
 
     def _reserve(self, handle: str) -> bool:
         folder = self.campaign_dir(handle)
-        with _storage(folder):
+        with told_storage(folder):
             try:
                 folder.mkdir(parents=True)
             except FileExistsError:
@@ -310,24 +297,8 @@ class Home:
             return False  # a home that we may only read: nobody can be writing here but another user
 
 
-def storage_error(error: OSError, path: Path | str | None = None) -> StorageError | None:
-    """Returns what the file system refused, with the remedy; None for an error that is no refusal."""
-    remedy = _REFUSALS.get(error.errno or 0)
-    place = path or error.filename
-    return StorageError(f"{place}: {remedy}" if place else str(remedy)) if remedy else None
-
-
-@contextmanager
-def _storage(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise storage_error(error, path) or StorageError(f"{path}: {error.strerror or error}") from error
-
-
 def _is_campaign(folder: Path) -> bool:
-    """Whether a folder is a campaign's, also one whose config is damaged, gone or may not be read; one that was only made
-    for a campaign that never began is none."""
+    """Whether a campaign began in a folder, also where its config is damaged, gone or may not be read."""
     if folder.name.startswith("_") or not folder.is_dir():
         return False
     try:
@@ -375,7 +346,7 @@ def _remove_folders(made: list[Path]) -> None:
 def _check_version(path: Path) -> int:
     """Returns the format of the home at this path; raises where there is none, or a newer one."""
     file = path / VERSION_FILE
-    with _storage(path):
+    with told_storage(path):
         if not file.is_file():
             raise NotFound(f"not a home: {path} ({_why(path)}). `evolve run CONFIG` makes one; --home names another.")
         with file.open("rb") as opened:

@@ -362,11 +362,8 @@ def _row_of(head: Head) -> dict[str, Any]:
     """Returns the row that a head should have."""
     decision = ROLLED_BACK if head.kind == "rollback" else PROMOTED
     row = {"stage": head.stage, "name": head.name, "sequence": head.sequence, "block": head.block, "decision": decision}
-    return {
-        **row,
-        "reason": f"found standing since {head.decided}; its row was missing",
-        "evidence": dict(head.evidence),
-    }
+    reason = f"found standing since {head.decided}; its row was missing"
+    return {**row, "reason": reason, "evidence": dict(head.evidence)}
 
 
 @contextmanager

@@ -12,7 +12,7 @@ FAULT_OF_OURS = 70
 
 def report(error: Exception) -> int:
     """Prints the message of an error on standard error and returns the exit code that it means."""
-    from evolve.home import storage_error
+    from evolve.storage_errors import storage_error
     from population.errors import EvolveError
 
     if isinstance(error, OSError):

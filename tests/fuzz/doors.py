@@ -29,10 +29,11 @@ from evolve.cli.exchange import _read_block
 from evolve.config import load_config
 from evolve.data import load_data
 from evolve.exchange.plain_files import block_bytes
-from evolve.home import Home, storage_error
+from evolve.home import Home
 from evolve.inputs import read_inputs, read_rows
 from evolve.plan import make_plan
 from evolve.serving import channels_of, inputs_of
+from evolve.storage_errors import storage_error
 from evolve.templates import block_of
 from fitness.importer_answer import read_answer
 from fitness.importer_process import _give_weights
