@@ -75,7 +75,7 @@ SYSCALLS = {
     "mount_setattr": 442, "landlock_create_ruleset": 444, "mq_open": 240, "capset": 126, "statx": 332, "kexec_file_load": 320,
     "sched_setaffinity": 203, "process_mrelease": 448, "mlockall": 151, "inotify_add_watch": 254, "clock_settime": 227,
     "delete_module": 176, "semget": 64, "clock_getres": 229, "clock_nanosleep": 230, "futex": 202, "ioprio_get": 252,
-    "sched_getattr": 315, "kill": 62, "tkill": 200,
+    "sched_getattr": 315, "capget": 125, "kill": 62, "tkill": 200,
 }  # fmt: skip
 
 

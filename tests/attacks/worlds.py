@@ -6,6 +6,8 @@ calls over the process refuses.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
 import os
 import subprocess
@@ -21,6 +23,7 @@ from tests.attacks.toolkit import SYSCALLS, call, libc
 ORDINARY = 1234
 PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 4, 38
 CLONE_NEWNS, CLONE_NEWUTS, MS_REC_PRIVATE = 0x0002_0000, 0x0400_0000, 0x4000 | 0x40000
+CAP_SYS_ADMIN = 21
 EVERY_NEW_NAMESPACE = 0x7E02_0000
 LANDLOCK = ("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self")
 #: What the default profile of container runtimes refuses to a process without capabilities, besides some arguments.
@@ -92,13 +95,15 @@ def take_away(world: str) -> None:
     """Refuses what the world lacks, for this process and all it starts."""
     if not WORLDS[world].rules:
         return
-    if os.geteuid() != 0:  # root need not promise anything, and some attacks look whether it had to
-        libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     program = bytearray(bpf.assemble(_MACHINE, WORLDS[world].rules))
     allowing = bpf.assemble(_MACHINE, [bpf.Rule("read")])[-16:-8]  # the instruction that ends this rule
     assert allowing[4:] == bpf.ALLOW.to_bytes(4, "little")
     for place in (2, 5, len(program) // 8 - 1):  # foreign interfaces, and whatever no rule names
         program[8 * place : 8 * place + 8] = allowing
+    with contextlib.suppress(OSError):  # root need not promise anything, and some attacks look whether it had to
+        bpf.install(bytes(program))
+        return
+    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     bpf.install(bytes(program))
 
 
@@ -114,7 +119,23 @@ def can_have_namespaces(world: str) -> bool:
 
 
 def hide_mounts() -> None:
-    """As root, gives this process mounts and host names of its own, so that an attack that succeeds harms nobody."""
-    if os.geteuid() == 0:
+    """As root, gives this process mounts and host names of its own, so that an attack that succeeds harms nobody.
+
+    Where root gets none, it gives up the right to mount and to name the host instead.
+    """
+    if os.geteuid() != 0:
+        return
+    try:
         call("unshare", CLONE_NEWNS | CLONE_NEWUTS)
-        call("mount", b"none", b"/", None, MS_REC_PRIVATE, None)
+    except OSError:
+        _give_up(CAP_SYS_ADMIN)
+        return
+    call("mount", b"none", b"/", None, MS_REC_PRIVATE, None)
+
+
+def _give_up(capability: int) -> None:
+    header, held = (ctypes.c_uint32 * 2)(0x2008_0522, 0), (ctypes.c_uint32 * 6)()
+    call("capget", header, held)
+    for place in range(3):  # effective, permitted, inheritable; the low halves
+        held[place] &= ~(1 << capability)
+    call("capset", header, held)
