@@ -262,6 +262,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     assert "the same network, plainly trained" in page
     assert "missing" not in page
     program.check_scores()
+    asked = (
+        "SELECT (SELECT count(*) FROM individuals WHERE operator = 'witness_flip') AS flips, (SELECT max(value) FROM "
+    )
+    asked += "scores WHERE objective = 'reach' AND split = 'heldout') AS reach"
+    (found,) = json.loads(program("query", asked, "--format", "json").out)
+    assert found["flips"] > 0
+    assert found["reach"] == 1.0  # what scores held-out rows is given their labels, and finds them: it can look
     return Finished(program, json.loads(program("run", config, "--json").out.splitlines()[-1]))
 
 
