@@ -375,8 +375,7 @@ def _judge(plan: Plan, judge: Judge | None, accepted: str) -> Iterator[Judge]:
     if judge is not None:
         yield judge
         return
-    section = plan.config.limits
-    limits = Limits.of(section.seconds, section.memory_mib)
+    limits = Limits.of(plan.config.limits.seconds, plan.config.limits.memory_mib)
     with closing(SubprocessJudge(plugins=plan.plugins, limits=limits)) as own:
         if plan.foreign_code:
             check_user_code(accepted, plan.foreign_code, own.level)

@@ -69,7 +69,10 @@ def _word(value: object, name: str) -> str | None:
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
     if isinstance(value, int | float | np.integer | np.floating):
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number beyond float64: text, as all beyond MAX_WHOLE
+            return str(value)
         return None if math.isnan(number) else number_text(number) if abs(number) <= MAX_WHOLE else str(value)
     if isinstance(value, date | datetime):
         return value.isoformat()

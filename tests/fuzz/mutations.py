@@ -92,7 +92,7 @@ def change_tree(value: Any, rng: random.Random) -> Any:
     if not places:
         return rng.choice(ODD)
     holder, key = rng.choice(places)
-    action = rng.randrange(5)
+    action = rng.randrange(5) if len(places) < 2000 else 0  # what is copied again and again has no end
     if action == 0:
         del holder[key]
     elif action == 1 and isinstance(holder, dict):
