@@ -33,9 +33,10 @@ def export_block(
 ) -> None:
     """Export a block as ONNX, as safetensors, or as a plain PyTorch file.
 
-    Each copy is run against the block on 1,000 seeded inputs, in batches of 1, 7 and 1,000, before it is kept; the largest
+    Each copy is run against the block on up to 1,000 seeded inputs, one, seven and all at once, before it is kept; the largest
     difference is printed, and where it is above 1e-5 nothing is written (exit code 1). ONNX is run by onnxruntime, a PyTorch
-    file by a Python that cannot import this project.
+    file by a Python that cannot import this project. Where a single sample takes more than 512 MiB or 400 GFLOPs, the copy is
+    written without a check, and the command says so.
 
     onnx          one file; the number of samples is free
     safetensors   one file: the tensors by name, the graph in the metadata; `evolve blocks import` reads it
@@ -69,7 +70,7 @@ def export_block(
     place(opened.files, folder, made.files)
     found = {
         "block": cid, "format": kind, "tier": None if whole else chosen, "files": [str(folder / part) for part in made.files],
-        "largest_difference": made.largest_difference, "inputs": max(made.batches), "batches": list(made.batches),
+        "largest_difference": made.largest_difference, "inputs": max(made.batches, default=0), "batches": list(made.batches),
         "outputs": made.outputs,
     }  # fmt: skip
     _tell(found, as_json, [str(file.parent / part) for part in made.files])
@@ -81,6 +82,9 @@ def _tell(found: dict[str, Any], as_json: bool, files: list[str]) -> None:
         return
     for file in files:
         output.say(file)
+    if not found["inputs"]:
+        output.note("not checked: a single sample takes more memory or time than checking may")
+        return
     output.note(
         f"largest difference from the block on {found['inputs']:,} seeded inputs: {found['largest_difference']:.2g} "
         f"(in batches of {', '.join(f'{size:,}' for size in found['batches'])})"

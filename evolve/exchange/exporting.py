@@ -19,9 +19,10 @@ from evolve.exchange.plain_files import block_bytes, block_of, decoder_facts, ru
 from evolve.foreign import Run, foreign_operations, running
 from fitness.forward import single_threaded
 from fitness.jail.probe import FULL
+from population import dims
 from population.block import TensorBlock
 from population.errors import ExportDiffers, InputError
-from population.exchange import NUM_INPUTS, BlockModule, check_of, exported, seeded_inputs, source_of, to_torch
+from population.exchange import NUM_INPUTS, check_of, exported, seeded_inputs, source_of, to_torch
 from population.tiers import WIDEST
 
 FORMATS: Final = ("onnx", "safetensors", "torch")
@@ -38,8 +39,8 @@ class Export:
     """What was exported.
 
     Attributes:
-        files: content by name. largest_difference: from the block, on seeded inputs in batches of ``batches``.
-        outputs: shape of one sample by channel.
+        files: content by name. largest_difference: from the block, on seeded inputs in batches of ``batches``; without any
+            where a single sample takes more memory or time than checking may. outputs: shape of one sample by channel.
     """
 
     files: Mapping[str, bytes]
@@ -70,28 +71,32 @@ def export_block(
             "outside any jail: use --format safetensors"
         )
     chosen = block if tier is None else TensorBlock(block.graph_of(tier), block.tensors_of(tier), decoder=block.decoder)
-    inputs = seeded_inputs(chosen.graph, _num_inputs(chosen))
+    check = check_of(chosen.graph)
+    inputs = seeded_inputs(chosen.graph, check.at_once) if check.num_inputs else {}
     with torch.no_grad(), single_threaded(), running(chosen, accept_level) as run:
-        wanted = run(chosen, inputs)
+        wanted = run(chosen, inputs) if inputs else {}
         makers: Mapping[str, Callable[..., tuple[dict[str, bytes], float]]] = {
             "onnx": _onnx, "safetensors": _safetensors, "torch": _torch
         }  # fmt: skip
         files, difference = makers[kind](chosen, inputs, wanted, name, title, run)
-    batches = (_num_inputs(chosen),) if kind == "safetensors" else _batches(inputs)
-    scale = max(1.0, *(float(value.abs().max()) for value in wanted.values()))
+    batches = _batches(inputs)[-1:] if kind == "safetensors" else _batches(inputs)
+    scale = max((1.0, *(float(value.abs().max()) for value in wanted.values())))
     if not difference <= TOLERANCE * scale:
         raise ExportDiffers(
             f"the {kind} copy differs from the block by {difference:.3g} on {max(batches):,} seeded inputs, where at most "
             f"{TOLERANCE * scale:.0e} is allowed: nothing was written; please report the block"
         )
-    return Export(files, difference, batches, {channel: tuple(one.shape[1:]) for channel, one in wanted.items()})
+    shapes = {channel: chosen.graph.value_shapes[node] for channel, node in chosen.graph.outputs}
+    sizes = {channel: dims.sizes(shape, chosen.graph.symbols) for channel, shape in shapes.items()}
+    return Export(files, difference, batches, sizes)
 
 
 def _safetensors(
     block: TensorBlock, inputs: Tensors, wanted: Tensors, name: str, title: str, run: Run
 ) -> tuple[dict[str, bytes], float]:
     data = block_bytes(block)
-    return {f"{name}.safetensors": data}, _largest(run(block_of(data), inputs), wanted)
+    copy = block_of(data)
+    return {f"{name}.safetensors": data}, _largest(run(copy, inputs), wanted) if inputs else 0.0
 
 
 def _onnx(
@@ -99,9 +104,9 @@ def _onnx(
 ) -> tuple[dict[str, bytes], float]:
     from evolve.exchange.onnx_files import onnx_of, run_onnx
 
-    program = exported(_module(block), inputs)
+    program = _program(block)
     facts = {"title": title, "block": block.id, **decoder_facts(block)}
-    data = onnx_of(program, sorted(inputs), list(wanted), facts)
+    data = onnx_of(program, *_channels(block), facts)
 
     def run_copy(given: Tensors) -> dict[str, torch.Tensor]:
         found = run_onnx(data, {channel: value.numpy() for channel, value in given.items()})
@@ -113,13 +118,13 @@ def _onnx(
 def _torch(
     block: TensorBlock, inputs: Tensors, wanted: Tensors, name: str, title: str, run: Run
 ) -> tuple[dict[str, bytes], float]:
-    program = exported(_module(block), inputs)
+    program = _program(block)
 
     def save(tensors: Tensors) -> bytes:
         plain = {key: value.contiguous().clone() for key, value in tensors.items()}
         return bytes(safetensors.torch.save(plain, decoder_facts(block)))
 
-    text, weights = source_of(program, sorted(inputs), list(wanted), name, title, save)
+    text, weights = source_of(program, *_channels(block), name, title, save)
     files = {f"{name}.py": text.encode(), f"{name}.safetensors": weights}
     with tempfile.TemporaryDirectory(prefix="evolve-export-") as folder:
         for file, content in files.items():
@@ -129,23 +134,18 @@ def _torch(
     return files, difference
 
 
-def _module(block: TensorBlock) -> BlockModule:
-    return to_torch(block, WIDEST)
+def _program(block: TensorBlock) -> torch.export.ExportedProgram:
+    return exported(to_torch(block, WIDEST), seeded_inputs(block.graph, 2))
 
 
-def _num_inputs(block: TensorBlock) -> int:
-    """How many inputs a copy is tried on, all at once: fewer where they are large. Raises: InputError where one is too large."""
-    check = check_of(block.graph)
-    if not check.num_inputs:
-        raise InputError(
-            "a single sample takes more memory or time than a copy may be checked with: nothing was written"
-        )
-    return check.at_once
+def _channels(block: TensorBlock) -> tuple[list[str], list[str]]:
+    """The names of inputs and outputs, in the order of the block's module."""
+    return sorted(channel.name for channel in block.graph.inputs), [channel for channel, _ in block.graph.outputs]
 
 
 def _batches(inputs: Tensors) -> tuple[int, ...]:
-    count = len(next(iter(inputs.values())))
-    return tuple(sorted({min(size, count) for size in BATCHES}))
+    count = len(next(iter(inputs.values()), ()))
+    return tuple(sorted({min(size, count) for size in BATCHES} - {0}))
 
 
 def _largest_of_batches(run: Callable[[Tensors], Tensors], inputs: Tensors, wanted: Tensors) -> float:
@@ -154,7 +154,7 @@ def _largest_of_batches(run: Callable[[Tensors], Tensors], inputs: Tensors, want
     for size in _batches(inputs):
         found = run({channel: value[:size] for channel, value in inputs.items()})
         differences.append(_largest(found, {channel: value[:size] for channel, value in wanted.items()}))
-    return max(differences)
+    return max(differences, default=0.0)
 
 
 def _largest(found: Tensors, wanted: Tensors) -> float:

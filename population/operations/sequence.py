@@ -99,7 +99,7 @@ def _run_masked_mean_single(call: Call) -> torch.Tensor:
     if len(call.inputs) == 1:
         return values.mean(dim=-1)
     mask = call.inputs[1]
-    live = (mask != 0).to(values.dtype).reshape(mask.shape[0], *(1,) * (values.dim() - 2), -1)
+    live = (mask != 0).to(values.dtype).reshape(mask.shape[0], *(1,) * (values.dim() - 2), mask.shape[-1])
     return (values * live).sum(dim=-1) / live.sum(dim=-1).clamp(min=1.0)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from evolve.exchange.onnx_files import run_onnx
 from experiments.exchange.zoo import CASES
 from population.block import TensorBlock
 from population.errors import ExportDiffers, FormatError, InputError
-from population.exchange import seeded_inputs
+from population.exchange import samples, seeded_inputs
 from population.gates import ExitGate
 from population.interpret import run_block
 from tests.population.strategies import cnn, random_stack
@@ -76,6 +78,22 @@ def test_an_unknown_format_or_tier_is_refused(block: TensorBlock) -> None:
         export_block(block, "onxx", "small")
     with pytest.raises(InputError, match="no tier 'pro'"):
         export_block(block, "onnx", "small", "pro")
+
+
+def test_a_copy_is_checked_on_one_input_where_two_would_be_too_much(block: TensorBlock, monkeypatch) -> None:
+    monkeypatch.setattr(samples, "WORK", 1)
+    assert export_block(block, "onnx", "copy").batches == (1,)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "safetensors"])
+def test_a_block_of_which_one_sample_takes_too_much_is_written_and_not_run(
+    block: TensorBlock, kind, monkeypatch
+) -> None:
+    monkeypatch.setattr(samples, "MOST_SAMPLE_BYTES", 0)
+    monkeypatch.setattr(exporting, "running", lambda *given: nullcontext(None))
+    made = export_block(block, kind, "copy")
+    assert (made.batches, made.largest_difference, made.outputs) == ((), 0.0, {"logits": (10,)})
+    assert len(made.files[f"copy{exporting.ENDINGS[kind]}"]) > 10_000
 
 
 @pytest.mark.slow

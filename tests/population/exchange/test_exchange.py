@@ -5,11 +5,14 @@ import inspect
 import pytest
 import safetensors.torch
 import torch
+from hypothesis import given
 
 from experiments.exchange.zoo import CASES, fitted, from_sklearn
 from population.block import TensorBlock
-from population.exchange import exported, seeded_inputs, source_of
+from population.exchange import exported, seeded_inputs, source_of, to_torch
 from population.interpret import run_block
+from population.tiers import WIDEST
+from tests.population.strategies import graphs, random_stack
 
 CLOSE = 1e-5
 
@@ -83,6 +86,15 @@ def test_its_source_is_plain_python_that_computes_the_same(pair):
         wanted = {name: value[:few] for name, value in run_block(block, inputs).items()}
         found = found if isinstance(found, dict) else {channels[0]: found}
         assert largest(found, wanted) < CLOSE
+
+
+@given(graphs())
+def test_a_module_of_a_block_takes_no_samples_too(graph):
+    """So what its operations keep is made before an export, in no time, however large a sample is."""
+    module, inputs = to_torch(TensorBlock.from_stack(random_stack(graph, 1), 0), WIDEST), seeded_inputs(graph, 0)
+    with torch.no_grad():
+        found = by_channel(module(**inputs))
+    assert all(value.shape[0] == 0 for value in found.values())
 
 
 @pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor", "LogisticRegression", "Ridge"])
