@@ -8,6 +8,7 @@ Nouns: *page* (a piece of a column that is packed by itself).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -36,29 +37,48 @@ class Pages:
 
 
 def walk_pages(data: bytes, metadata: Any) -> Pages:
-    """The pages of all columns of all row groups. Raises: InputError where a header cannot be read."""
+    """The pages of all columns of all row groups.
+
+    Raises: InputError where a header cannot be read, or columns share bytes, so that one page would be walked many times.
+    """
     largest: dict[int, int] = {}
     found: set[tuple[str, Any]] = set()
+    left = len(data)
     for group in range(metadata.num_row_groups):
         row_group = metadata.row_group(group)
         for place in range(row_group.num_columns):
             column = row_group.column(place)
-            begins = [column.data_page_offset]
-            begins += [column.dictionary_page_offset] if column.has_dictionary_page else []
-            position = min(begins)
-            end = position + column.total_compressed_size
-            if not 0 <= position <= end <= len(data):
+            piece = _piece(data, column)
+            left -= len(piece)
+            if left < 0:
                 raise InputError(_BROKEN)
-            while position < end:
-                fields, start = _struct(data, position, _MAX_DEPTH)
-                unpacked, packed = fields.get(_UNPACKED), fields.get(_PACKED)
-                if not isinstance(unpacked, int) or not isinstance(packed, int) or min(unpacked, packed) < 0:
-                    raise InputError(_BROKEN)
+            for fields, unpacked in _headers(piece):
                 largest[place] = max(largest.get(place, 0), unpacked)
                 found |= {(column.path_in_schema, _nested(fields, *at)) for at in ((_FIRST, 2), (_SECOND, 4))}
-                position = start + packed
     plain = frozenset(path for path, encoding in found if encoding in (_DELTA_LENGTHS, _DELTA_TEXT))
     return Pages(sum(largest.values()), plain, any(encoding == _DELTA_TEXT for _, encoding in found))
+
+
+def _piece(data: bytes, column: Any) -> memoryview:
+    """The bytes of a column in a row group."""
+    begins = [column.data_page_offset, *([column.dictionary_page_offset] if column.has_dictionary_page else [])]
+    begin = min(begins)
+    end = begin + column.total_compressed_size
+    if not 0 <= begin <= end <= len(data):
+        raise InputError(_BROKEN)
+    return memoryview(data)[begin:end]
+
+
+def _headers(piece: memoryview) -> Iterator[tuple[dict[int, Any], int]]:
+    """Yields the fields of each page's header, and how large the page becomes."""
+    position = 0
+    while position < len(piece):
+        fields, start = _struct(piece, position, _MAX_DEPTH)
+        unpacked, packed = fields.get(_UNPACKED), fields.get(_PACKED)
+        if not isinstance(unpacked, int) or not isinstance(packed, int) or min(unpacked, packed) < 0:
+            raise InputError(_BROKEN)
+        yield fields, unpacked
+        position = start + packed
 
 
 def _nested(fields: dict[int, Any], outer: int, inner: int) -> Any:
@@ -66,7 +86,7 @@ def _nested(fields: dict[int, Any], outer: int, inner: int) -> Any:
     return found.get(inner) if isinstance(found, dict) else None
 
 
-def _struct(data: bytes, position: int, depth: int) -> tuple[dict[int, Any], int]:
+def _struct(data: memoryview, position: int, depth: int) -> tuple[dict[int, Any], int]:
     """The fields of a struct by number, whole numbers and structs alone, and where it ends."""
     fields: dict[int, Any] = {}
     number = 0
@@ -81,7 +101,7 @@ def _struct(data: bytes, position: int, depth: int) -> tuple[dict[int, Any], int
     return fields, position + 1
 
 
-def _value(data: bytes, position: int, kind: int, depth: int) -> tuple[Any, int]:
+def _value(data: memoryview, position: int, kind: int, depth: int) -> tuple[Any, int]:
     if kind in (1, 2):  # true and false, which the head says
         return kind == 1, position
     if kind in (4, 5, 6):
@@ -99,7 +119,7 @@ def _value(data: bytes, position: int, kind: int, depth: int) -> tuple[Any, int]
     raise InputError(_BROKEN)
 
 
-def _skip_list(data: bytes, position: int, depth: int) -> int:
+def _skip_list(data: memoryview, position: int, depth: int) -> int:
     head = _byte(data, position)
     count, position = (head >> 4, position + 1) if head >> 4 < 15 else _varint(data, position + 1)
     if count > len(data) - position:
@@ -112,7 +132,7 @@ def _skip_list(data: bytes, position: int, depth: int) -> int:
     return position
 
 
-def _varint(data: bytes, position: int) -> tuple[int, int]:
+def _varint(data: memoryview, position: int) -> tuple[int, int]:
     found = 0
     for shift in range(0, 70, 7):
         byte = _byte(data, position)
@@ -127,7 +147,7 @@ def _signed(raw: int) -> int:
     return (raw >> 1) ^ -(raw & 1)
 
 
-def _byte(data: bytes, position: int) -> int:
+def _byte(data: memoryview, position: int) -> int:
     if not 0 <= position < len(data):
         raise InputError(_BROKEN)
     return data[position]

@@ -79,6 +79,27 @@ def test_pages_that_become_large_are_refused_before_they_are_unpacked(monkeypatc
     assert 0 <= _in_a_child(read) < 30 << 20
 
 
+def test_pages_that_many_columns_share_are_not_walked_for_each_of_them() -> None:
+    data = written(pa.table({"x": list(range(1000))}))
+    column = parquet.ParquetFile(BytesIO(data)).metadata.row_group(0)
+    lies = type("Lies", (), {"num_row_groups": 1000, "row_group": lambda self, group: column})()
+    with pytest.raises(InputError, match="headers of its pages are damaged"):
+        walk_pages(data, lies)
+
+
+def test_a_header_that_runs_beyond_its_column_is_refused() -> None:
+    data = written(pa.table({"x": list(range(1000))}))
+    column = parquet.ParquetFile(BytesIO(data)).metadata.row_group(0).column(0)
+    place = {
+        name: getattr(column, name) for name in ("data_page_offset", "has_dictionary_page", "dictionary_page_offset")
+    }
+    cut = type("Column", (), {**place, "total_compressed_size": 3})()
+    group = type("Group", (), {"num_columns": 1, "column": lambda self, place: cut})()
+    lies = type("Lies", (), {"num_row_groups": 1, "row_group": lambda self, number: group})()
+    with pytest.raises(InputError, match="headers of its pages are damaged"):
+        walk_pages(data, lies)
+
+
 def test_long_text_that_many_rows_share_is_kept_once() -> None:
     """As columns of Arrow's plain text these 200,000 rows are 20 GB."""
     text = pa.array(["x" * 100_000])
