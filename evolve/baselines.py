@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evolve.data import located
+from evolve.side_files import COUNT_OR_NONE, NUMBERS, TEXT, check_fields, read_json
 from fitness.sheet import has_plugins
 from fitness.verdict import one_line
-from population.errors import EvaluatorFailed, EvolveError, NotFound
+from population.errors import DamageError, EvaluatorFailed, EvolveError, NotFound, StorageError
 from population.stack import Stack
 from population.tiers import WIDEST
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from evolve.plan import Plan
     from fitness.benchmark import Benchmark
     from fitness.task import Task
+    from population.files import FileSystem
 
 SPLITS = ("validation", "heldout")
 BASELINES_FILE = "baselines.json"
@@ -59,21 +62,36 @@ class Baseline:
 def baselines_of(config: CampaignConfig, home: Home, campaign: str) -> list[Baseline]:
     """Returns the baselines of a campaign's benchmark; computed once, and kept beside the campaign's config if none is missing.
 
-    A method that fails is told as missing: a finished campaign is finished.
+    Nothing here fails a finished campaign: a method that fails is listed as missing, a file that cannot be read is computed
+    again, and one that cannot be written is left out.
     """
     path = home.campaign_dir(campaign) / BASELINES_FILE
-    try:
-        return [Baseline(**entry) for entry in json.loads(home.files.read_bytes(path))]
-    except (NotFound, ValueError, TypeError):  # not there, or of another version
-        found = compute(located(config, home))
+    kept = _read(home.files, path)
+    if kept is not None:
+        return kept
+    found = compute(located(config, home))
     if not any(baseline.missing for baseline in found):
-        data = json.dumps([_kept(baseline) for baseline in found], indent=2).encode() + b"\n"
-        home.files.write_atomic(path, data, mode=0o644, replace=True)
+        data = json.dumps([_to_value(baseline) for baseline in found], indent=2).encode() + b"\n"
+        with suppress(StorageError):
+            home.files.write_atomic(path, data, mode=0o644, replace=True)
     return found
 
 
-def _kept(baseline: Baseline) -> dict[str, Any]:
+def _to_value(baseline: Baseline) -> dict[str, Any]:
     return {"name": baseline.name, "scores": baseline.scores, "flops": baseline.flops}
+
+
+def _read(files: FileSystem, path: Path) -> list[Baseline] | None:
+    """Returns the baselines that were kept; None where there are none, or of another version, or damaged."""
+    try:
+        entries = read_json(files, path, remedy="remove it")
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            return None
+        for entry in entries:
+            check_fields(entry, path, "remove it", {"name": TEXT, "scores": NUMBERS, "flops": COUNT_OR_NONE}, {})
+    except (NotFound, DamageError, StorageError):
+        return None
+    return [Baseline(entry["name"], entry["scores"], entry["flops"]) for entry in entries]
 
 
 def compute(config: CampaignConfig) -> list[Baseline]:

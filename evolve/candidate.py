@@ -18,7 +18,7 @@ from evolve.levels import lowest
 from evolve.origin import IMPORTED, UNKNOWN, Leaf, leaves_of
 from evolve.plan import Plan, make_plan
 from population.block import TensorBlock
-from population.errors import InputError
+from population.errors import DamageError, InputError
 from population.graph import OpGraph
 
 _MISSING = """
@@ -52,7 +52,7 @@ class Candidate:
 
 
 def find_candidate(home: Home, block_id: str) -> Candidate:
-    """Returns what is known of a block of the store. Raises StoreCorrupt and LineageCorrupt."""
+    """Returns what is known of a block of the store. Raises DamageError."""
     connection = home.lineage_reader().connect()
     try:
         return _find(home, connection, block_id)
@@ -69,7 +69,8 @@ def _find(home: Home, connection: Any, block_id: str) -> Candidate:
             block_id, block, None, None, None, ("no lineage of this home has an individual with this block",)
         )
     individual, campaign = found
-    objections = _gaps(connection, individual, leaves_of(home))
+    unread: list[str] = []
+    objections = _gaps(connection, individual, leaves_of(home, unread.append), unread)
     plan: Plan | None = None
     try:
         plan = make_plan(located(_config_of(connection, campaign), home))
@@ -89,12 +90,17 @@ def _config_of(connection: Any, campaign: str) -> CampaignConfig:
     return check_config(json.loads(row[0]), f"campaign {campaign}")
 
 
-def _gaps(connection: Any, individual: str, leaves: Mapping[str, Leaf]) -> list[str]:
-    """Returns what is missing between an individual and the first ones: born without parents, or imported."""
+def _gaps(connection: Any, individual: str, leaves: Mapping[str, Leaf], unread: Sequence[str]) -> list[str]:
+    """Returns what is missing between an individual and the first ones: born without parents, or imported.
+
+    Raises DamageError where that depends on a record of a fork that cannot be read (``unread``).
+    """
     found = [
         (row[0], leaves.get(row[0], Leaf(UNKNOWN))) for row in connection.execute(_MISSING, [individual]).fetchall()
     ]
     missing = [(name, leaf) for name, leaf in found if leaf.what != IMPORTED]
+    if unread and any(leaf.what == UNKNOWN for _, leaf in missing):
+        raise DamageError(unread[0])
     if missing:
         name, leaf = missing[0]
         return [f"its lineage is not complete: {len(missing)} ancestors are missing, the first is {name} ({leaf})"]

@@ -9,7 +9,7 @@ Nouns: *origin*, *founder* (an individual of the origin that the fork begins wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from blake3 import blake3
 
 from evolve.side_files import read_record
 from population.cbor import encode
-from population.errors import DamageError, InputError, NotFound
+from population.errors import DamageError, InputError, NotFound, StorageError
 from population.lineage.schema import HOME_HANDLE
 
 if TYPE_CHECKING:
@@ -144,12 +144,19 @@ class Leaf:
 IMPORTED, PURGED, UNKNOWN = "imported model", "purged campaign", "not in this home"
 
 
-def leaves_of(home: Home) -> dict[str, Leaf]:
+def leaves_of(home: Home, unread: Callable[[str], None]) -> dict[str, Leaf]:
     """Returns what is known of the founders of this home's campaigns, for those of them that have no row here.
 
-    Raises DamageError where the record of a fork cannot be read.
+    Args:
+        unread: gets a message for each campaign whose record of a fork cannot be read; its founders are left out.
     """
-    return {individual: leaf for handle in home.campaigns() for individual, leaf in _leaves(home, handle)}
+    found: dict[str, Leaf] = {}
+    for handle in home.campaigns():
+        try:
+            found |= _leaves(home, handle)
+        except (DamageError, StorageError) as error:
+            unread(f"the founders of campaign {handle!r} are not known: {error}")
+    return found
 
 
 def leaf_of(home: Home, campaign: str) -> Leaf:
@@ -159,24 +166,29 @@ def leaf_of(home: Home, campaign: str) -> Leaf:
 
 
 def leaf_named(home: Home, individual: str) -> Leaf | None:
-    """Returns what is known of an individual that has no row here: a founder's, or what a decision about a head names."""
-    founders = leaves_of(home)
+    """Returns what is known of an individual that has no row here: a founder's, or what a decision about a head names.
+
+    Raises DamageError where nothing names it, and a record of a fork cannot be read.
+    """
+    unread: list[str] = []
+    founders = leaves_of(home, unread.append)
     if individual in founders:
         return founders[individual]
     with suppress(NotFound):  # nothing was ever decided
         for row in home.lineage_reader().rare_rows(HOME_HANDLE, "promotions"):
             if row.get("individual") == individual and row.get("campaign"):
                 return leaf_of(home, str(row["campaign"]))
+    if unread:
+        raise DamageError(unread[0])
     return None
 
 
-def _leaves(home: Home, handle: str) -> Iterator[tuple[str, Leaf]]:
+def _leaves(home: Home, handle: str) -> dict[str, Leaf]:
     origin = origin_of(home, handle)
     if origin is None:
-        return
+        return {}
     leaf = Leaf(IMPORTED, block=_model_of(home, handle)) if origin.is_import else leaf_of(home, origin.campaign)
-    for founder in origin.founders:
-        yield founder.individual, leaf
+    return {founder.individual: leaf for founder in origin.founders}
 
 
 def _model_of(home: Home, handle: str) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -68,11 +68,11 @@ class FamilyTree:
 
 
 @contextmanager
-def opened(home: Home) -> Iterator[Book]:
-    """Opens the book of a home and closes it."""
+def opened(home: Home, unread: Callable[[str], None]) -> Iterator[Book]:
+    """Opens the book of a home and closes it. unread: as in ``leaves_of``."""
     connection = home.lineage_reader().connect()
     try:
-        yield Book(connection, leaves_of(home))
+        yield Book(connection, leaves_of(home, unread))
     finally:
         connection.close()
 

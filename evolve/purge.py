@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evolve.data import kept_data
-from evolve.home import LOCK_FILE
+from evolve.config import read_yaml
+from evolve.home import CONFIG_FILE, LOCK_FILE
 from evolve.origin import origin_of
 from evolve.side_files import (
     COUNT_OR_NONE,
@@ -30,7 +31,7 @@ from evolve.side_files import (
 )
 from population.cid import cid_of_digest
 from population.clock import Clock
-from population.errors import DamageError, InputError, Locked, NotFound
+from population.errors import DamageError, InputError, Locked, NotFound, StorageError
 from population.store import links_of, object_path
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 #: Of a campaign's summary, what its tombstone keeps.
 KEPT = ("seed", "state", "generations", "evaluations", "population", "lineage", "champion", "campaign_key", "benchmark")
+#: What a damaged file of a campaign raises, its config among them.
+_UNREADABLE = (DamageError, InputError, StorageError)
 
 
 def tombstones(home: Home) -> list[dict[str, Any]]:
@@ -55,10 +58,11 @@ def purge(home: Home, handle: str, clock: Clock, *, is_forced: bool = False) -> 
 
     Args:
         is_forced: also where it made a block that is in production (which stays in the store), or has forks (whose
-            pedigree then ends with their founders).
+            pedigree then ends with their founders), or where nobody can say what another campaign needs (all objects stay).
 
     Raises:
-        NotFound: there is no such campaign. Locked: a campaign of this home runs. InputError: it is needed.
+        NotFound: there is no such campaign. Locked: a campaign of this home runs. InputError: it is needed. DamageError,
+            StorageError: what another campaign needs cannot be read; nothing was removed.
     """
     path = home.tombstones_root / f"{handle}.json"
     begun = _read(home.files, path) if home.files.exists(path) else None
@@ -71,12 +75,13 @@ def purge(home: Home, handle: str, clock: Clock, *, is_forced: bool = False) -> 
         left = [handle] if begun is not None and home.campaign_dir(handle).is_dir() else []
         for name in (*home.campaigns(), *left):  # their drivers write objects that this one may share
             locks.enter_context(_nobody_drives(home, name))
+        held = _held_by_others(home, handle, is_forced=is_forced)
         if begun is None:
             if not is_forced:
                 _check_needed(home, handle)
-            begun = {**_facts(home, handle), "objects": sorted(_holding(home, handle)), "purged": None}
+            begun = {**_facts(home, handle), "objects": sorted(_holding(home, handle, _UNREADABLE)), "purged": None}
             _write(home, path, begun)
-        removed, size = _remove_objects(home, begun["objects"])
+        removed, size = (0, 0) if held is None else _remove_objects(home, begun.get("objects", []), held)
         _remove_folders(home, handle)
         facts = {name: value for name, value in begun.items() if name != "objects"}
         tombstone = {**facts, "objects_removed": removed, "bytes_removed": size, "purged": clock.now()}
@@ -105,7 +110,8 @@ def _check_needed(home: Home, handle: str) -> None:
                     f"{handle!r} made the block that {name!r} points to ({stage}): promote another first, or give --force: "
                     "the block stays, where it came from is then not known any more"
                 )
-    forks = [name for name in home.campaigns() if (origin := origin_of(home, name)) and origin.campaign == handle]
+    others = (name for name in home.campaigns() if name != handle)
+    forks = [name for name in others if (origin := origin_of(home, name)) and origin.campaign == handle]
     if forks:
         raise InputError(
             f"{', '.join(forks)} was forked from {handle!r}: purge it first, or give --force: the fork goes on, its pedigree "
@@ -117,30 +123,70 @@ def _facts(home: Home, handle: str) -> dict[str, Any]:
     try:
         summary: Mapping[str, Any] = home.summary_of(handle) or {}
         state = home.recorded_state(handle)
-    except DamageError:
+    except (DamageError, StorageError):
         summary, state = {}, None
-    key = home.key_of(handle).hex()
+    key = ""
+    with suppress(*_UNREADABLE):  # a damaged campaign can be purged too
+        key = home.key_of(handle).hex()
     return {"campaign": handle, **dict.fromkeys(KEPT), "campaign_key": key, "state": state} | {
         name: summary[name] for name in KEPT if summary.get(name) is not None
     }
 
 
-def _holding(home: Home, handle: str) -> set[str]:
-    """Returns the objects of the store that a campaign keeps alive; those of a lineage that cannot be read are left out."""
-    store = home.block_store()
-    packs, found = store.packs(), set()
-    origin = origin_of(home, handle)
-    digests = {founder.digest for founder in origin.founders} if origin else set()
-    with suppress(DamageError, NotFound):
+def _held_by_others(home: Home, handle: str, *, is_forced: bool) -> set[str] | None:
+    """Returns the objects that other campaigns keep alive; None where one of them cannot be read and that is accepted."""
+    held: set[str] = set()
+    for other in home.campaigns():
+        if other == handle:
+            continue
+        try:
+            held |= _holding(home, other)
+        except _UNREADABLE as error:
+            if is_forced:
+                return None
+            kind = StorageError if isinstance(error, StorageError) else DamageError
+            raise kind(
+                f"nobody can say what campaign {other!r} needs, so nothing was removed: {error} (or purge that one first, or "
+                "give --force: all rows and blocks then stay in the store)"
+            ) from error
+    return held
+
+
+def _holding(home: Home, handle: str, skipped: tuple[type[Exception], ...] = ()) -> set[str]:
+    """Returns the objects of the store that a campaign keeps alive.
+
+    Args:
+        skipped: errors that are passed over; what an unreadable file names is left out then.
+    """
+    store, digests, found = home.block_store(), set(), set()
+    with suppress(*skipped):
+        origin = origin_of(home, handle)
+        digests |= {founder.digest for founder in origin.founders} if origin else set()
+    with suppress(NotFound, *skipped):
         for commit in home.lineage_reader().commits(handle):
             digests |= {bytes.fromhex(d) for births in commit.births for d in births.weights_digest if d}
+            for row in commit.rows.get("blocks", ()):
+                found |= set(_with_leaves(home, str(row["block"])))
+    with suppress(*skipped):
+        found |= _data_of(home, handle)
+    packs = store.packs()
     found |= {cid for cid in (cid_of_digest(digest, "raw") for digest in digests) if store.has(cid)}
-    found |= {name for name in packs.names() if not digests.isdisjoint(packs.digests(name))}
-    for block in _blocks_of(home, handle):
-        found |= set(_with_leaves(home, block))
-    with suppress(InputError):  # a config of another version names no data that are known
-        found |= kept_data(home.config_of(handle), home)
-    return found
+    return found | {name for name in packs.names() if not digests.isdisjoint(packs.digests(name))}
+
+
+def _data_of(home: Home, handle: str) -> set[str]:
+    """Returns the object that holds the data of a campaign, also where its config is one of another version."""
+    path = home.campaign_dir(handle) / CONFIG_FILE
+    section = read_yaml(path).get("data")
+    digest = section.get("digest") if isinstance(section, Mapping) else None
+    if not digest:
+        return set()
+    if not re.fullmatch(r"[0-9a-f]{64}", str(digest)):
+        raise DamageError(
+            f"{path}: data.digest is {str(digest)[:80]!r}, expected 64 hex digits; put it back from a copy"
+        )
+    cid = cid_of_digest(bytes.fromhex(digest), "raw")
+    return {cid} if home.block_store().has(cid) else set()
 
 
 def _blocks_of(home: Home, handle: str) -> set[str]:
@@ -159,12 +205,9 @@ def _with_leaves(home: Home, block: str) -> Iterator[str]:
             yield from links_of(store.get_manifest(block))
 
 
-def _remove_objects(home: Home, objects: list[str]) -> tuple[int, int]:
+def _remove_objects(home: Home, objects: list[str], held_by_others: set[str]) -> tuple[int, int]:
     """Removes what nobody else holds; returns how many objects, and their bytes."""
-    held: set[str] = set()
-    for other in home.campaigns():  # the one that is purged is none of them: its tombstone stands
-        held |= _holding(home, other)
-    heads = home.heads()
+    held, heads = set(held_by_others), home.heads()
     promoted = {head.block for s in heads.stages() for name in heads.names(s) for head in heads.history(name, s)}
     for block in (set(home.block_store().list_blocks()) - set(objects)) | promoted:
         held |= set(_with_leaves(home, block))

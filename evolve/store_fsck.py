@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from evolve.origin import origin_of
 from evolve.purge import tombstones
 from population.cid import cid_of_digest
-from population.errors import DamageError, InputError, NotFound
+from population.errors import DamageError, InputError, NotFound, StorageError
 from population.memory_files import TEMPORARY_PREFIX
 from population.store_check import check_store
 
@@ -58,8 +58,8 @@ def _half_purged(home: Home, notes: list[str]) -> set[str]:
                 notes.append(
                     f"the purge of {tombstone['campaign']} is under way, or was cut short: `evolve purge` ends it"
                 )
-                removing |= set(tombstone["objects"])
-    except DamageError as error:
+                removing |= set(tombstone.get("objects", ()))
+    except (DamageError, StorageError) as error:
         notes.append(str(error))
     return removing
 
@@ -70,7 +70,7 @@ def _needed(home: Home, notes: list[str]) -> dict[str, str]:
     for handle in home.campaigns():
         try:
             needed |= _needed_by(home, handle)
-        except DamageError as error:
+        except (DamageError, StorageError) as error:
             notes.append(f"what campaign {handle} needs is not known: {error} (evolve fsck lineage says more)")
     return needed
 

@@ -53,11 +53,24 @@ def read_npy(data: bytes) -> Array:
     try:
         _check_header(data)
         array: Array = np.load(BytesIO(data), allow_pickle=False)
+        _check_text(array)
     except InputError:
         raise
     except _UNREADABLE as error:
         raise InputError(f"not readable as .npy: {_line(error)}") from error
     return array
+
+
+def _check_text(array: Array) -> None:
+    """Raises InputError for text that is no Unicode: half a surrogate pair, or a number that is no character."""
+    if array.dtype.kind != "U":
+        return
+    numbers = np.ravel(array, order="K").view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+    bad = ((numbers >= 0xD800) & (numbers <= 0xDFFF)) | (numbers > 0x10FFFF)
+    if bad.any():
+        raise InputError(
+            f"holds text with U+{int(numbers[bad.argmax()]):04X}, which is no character: write it anew as UTF-8"
+        )
 
 
 def _read_archive(data: bytes) -> dict[str, Array]:

@@ -14,7 +14,12 @@ def purge(
     campaign: Annotated[str, typer.Argument(help="Its name in the home, as `evolve status` lists it.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Also where its block is in production (it stays there), or it has forks.")
+        bool,
+        typer.Option(
+            "--force",
+            help="Also where its block is in production (it stays there), or it has forks, or another campaign is damaged "
+            "(no rows and blocks are removed then).",
+        ),
     ] = False,
     as_json: options.JsonOption = False,
     home: options.HomeOption = None,

@@ -54,7 +54,7 @@ def lineage(
     if len(chosen) > 1:
         raise InputError(f"choose one of --{' and --'.join(chosen)}")
     opened = options.open_home(home)
-    with pedigree.opened(opened) as book:
+    with pedigree.opened(opened, output.note) as book:
         individual = pedigree.find(opened, book, target)
         if chosen == ["recipe"]:
             made = book.recipe(individual)
@@ -89,7 +89,7 @@ def rebuild(
     from evolve.rebuild import rebuild as make_again
 
     opened = options.open_home(home)
-    with pedigree.opened(opened) as book:
+    with pedigree.opened(opened, output.note) as book:
         individual = pedigree.find(opened, book, target)
     found = make_again(opened, individual)
     if as_json:

@@ -46,7 +46,7 @@ def report(
     handle = campaign or _newest(opened)
     if to is not None:
         output.check_writable(to, "--out")
-    made = make_report(opened, handle)
+    made = make_report(opened, handle, unread=output.note)
     place = to or opened.campaign_dir(handle) / REPORT_FILE
     opened.files.write_atomic(place.absolute(), made.html, mode=0o644, replace=True)
     if as_json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Look after the block store.")
 
-#: A line of progress at most so often.
+#: The shortest time between two lines of progress.
 LINE_EVERY_S = 2.0
 
 
@@ -25,8 +24,8 @@ def fsck(as_json: options.JsonOption = False, home: options.HomeOption = None) -
     """Check every object, pack and head of the block store.
 
     Every object is read and hashed, every manifest followed to its leaves, every signature verified. Nothing is changed;
-    works while campaigns run. Exit code 0: whole; 1: damage found, each told with its file and the production heads that it
-    concerns; 3: some files could not be read (no permission, say), and what could be is whole.
+    works while campaigns run. Exit code 0: whole; 1: damage found, each with its file and the production heads that it
+    concerns; 3: some files could not be read (no permission, say), and the others are whole.
 
     Examples:
       evolve store fsck
@@ -44,14 +43,14 @@ def fsck(as_json: options.JsonOption = False, home: options.HomeOption = None) -
 
 
 def _progress() -> Callable[[int, int], None]:
-    """Returns what tells on standard error how far the check is, from a few seconds on."""
+    """Returns a function that shows the progress on standard error, from a few seconds on."""
     next_s = time.monotonic() + LINE_EVERY_S
 
     def tell(done: int, total: int) -> None:
         nonlocal next_s
         if time.monotonic() >= next_s:
             next_s = time.monotonic() + LINE_EVERY_S
-            print(f"{done:,} of {total:,} objects read", file=sys.stderr, flush=True)
+            output.note(f"{done:,} of {total:,} objects read")
 
     return tell
 
@@ -59,23 +58,23 @@ def _progress() -> Callable[[int, int], None]:
 def _tell(check: Check) -> None:
     counts = f"{check.objects:,} objects, {check.packs:,} packs, {check.heads:,} heads"
     if check.damaged:
-        print(f"DAMAGED: {len(check.damaged):,} of {counts}")
+        output.say(f"DAMAGED: {len(check.damaged):,} of {counts}")
     elif check.unreadable:
-        print(f"not all of it could be read: {counts}")
+        output.say(f"not all of it could be read: {counts}")
     else:
-        print(f"whole: {counts}")
+        output.say(f"whole: {counts}")
     for each in check.damaged:
-        print(f"  {each.object}: {each.kind}\n    {each.path}: {each.what}")
+        output.say(f"  {each.object}: {each.kind}\n    {each.path}: {each.what}")
         if each.standing:
-            print(f"    heads that stand on it: {', '.join(each.standing)}")
+            output.say(f"    heads that use it now: {', '.join(each.standing)}")
         if earlier := [head for head in each.heads if head not in each.standing]:
-            print(f"    heads that stood on it: {', '.join(earlier)}")
+            output.say(f"    heads that used it before: {', '.join(earlier)}")
         if each.needed_by:
-            print(f"    needed by: {', '.join(each.needed_by)}")
+            output.say(f"    needed by: {', '.join(each.needed_by)}")
     for path, what in check.unreadable:
-        print(f"  {path}: could not be read, it may be whole: {what}")
+        output.say(f"  {path}: could not be read, it may be whole: {what}")
     for note in check.notes:
-        print(f"  note: {note}")
+        output.say(f"  note: {note}")
 
 
 app.command("fsck", help=help_of(fsck))(fsck)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from evolve.display import count, duration, number, short_id
 from evolve.fingerprint import fields
-from evolve.origin import leaves_of
+from evolve.origin import Leaf, leaves_of
 from evolve.report import plots, sections
 from evolve.report.ancestry import ancestry_of
 from evolve.report.evidence import Evidence
@@ -43,8 +44,13 @@ class Report:
     num_left_out: int
 
 
-def make_report(home: Home, handle: str, clock: Clock | None = None) -> Report:
+def make_report(
+    home: Home, handle: str, clock: Clock | None = None, unread: Callable[[str], None] = lambda text: None
+) -> Report:
     """Returns the report of a campaign as it stands, whether it is over or not; nothing is changed or computed again.
+
+    Args:
+        unread: as in ``leaves_of``.
 
     Raises:
         NotFound: there is no such campaign. LineageCorrupt: a lineage of the home is damaged; the message says where.
@@ -55,13 +61,15 @@ def make_report(home: Home, handle: str, clock: Clock | None = None) -> Report:
     config = home.config_of(handle).model_dump(mode="json")
     with closing(home.lineage_reader().connect()) as connection:
         evidence = Evidence(connection, handle, str(config["objectives"][0]))
-        content = _content(home, evidence, standing, config)
+        content = _content(home, evidence, standing, config, leaves_of(home, unread))
     content["made"] = datetime.fromtimestamp((clock or SystemClock()).now(), UTC)
     ancestry = content["family"]["ancestry"]
     return Report(handle, standing["state"], render(content), len(ancestry.kinsmen), ancestry.num_left_out)
 
 
-def _content(home: Home, evidence: Evidence, standing: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+def _content(
+    home: Home, evidence: Evidence, standing: dict[str, Any], config: dict[str, Any], leaves: Mapping[str, Leaf]
+) -> dict[str, Any]:
     handle = evidence.campaign
     champion = evidence.champion()
     individual = champion["individual"]
@@ -72,7 +80,7 @@ def _content(home: Home, evidence: Evidence, standing: dict[str, Any], config: d
     operators = sections.operators(evidence, standing)
     colours = {row["operator"]: min(i, sections.NUM_COLOURS - 1) for i, row in enumerate(operators)}
     front = sections.front(evidence)
-    ancestry = ancestry_of(evidence, individual, [point["individual"] for point in front["points"]], leaves_of(home))
+    ancestry = ancestry_of(evidence, individual, [point["individual"] for point in front["points"]], leaves)
     row = evidence.identity()
     return {
         "campaign": handle,

@@ -39,10 +39,18 @@ def test_baselines_are_computed_once_and_kept(tmp_path: Path, monkeypatch: pytes
     assert baselines_of(config, home, handle) == baselines_of(config, home, handle)
     assert len(calls) == 1
     path = home.campaign_dir(handle) / "baselines.json"
-    path.chmod(0o644)
-    path.write_text("[{}]")  # of another version, or damaged: made anew
-    baselines_of(config, home, handle)
-    assert len(calls) == 2
+    for number, text in enumerate(("[{}]", "[1]", "{", "[" * 200_000, DAMAGED), start=2):
+        path.chmod(0o644)
+        path.write_text(text)  # of another version, or damaged: made anew
+        assert baselines_of(config, home, handle)[0].scores == {"validation": 0.5, "heldout": 0.25}
+        assert len(calls) == number
+    path.unlink()
+    path.mkdir()  # neither read nor written
+    assert len(baselines_of(config, home, handle)) == 1
+
+
+#: It was believed, and the last page of a finished campaign ended with a fault of ours.
+DAMAGED = '[{"name": 7, "scores": "x", "flops": []}]'
 
 
 def test_a_plugin_that_cannot_be_trained_spoils_no_finished_campaign(tmp_path: Path) -> None:

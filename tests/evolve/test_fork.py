@@ -150,7 +150,7 @@ def test_a_fork_resumed_with_and_without_its_checkpoint_ends_with_the_same_hashe
 
 def test_the_pedigree_runs_across_and_every_ancestor_is_rebuilt(home: Home) -> None:
     summary = _fork(home, 3)
-    with pedigree.opened(home) as book:
+    with pedigree.opened(home, pytest.fail) as book:
         tree = book.relatives(summary["individual"], "ancestors", None)
     assert {relative.campaign for relative in tree.relatives.values()} == {whole.HANDLE, "branch"}
     roots = {edge[1] for edge in tree.edges} - {edge[0] for edge in tree.edges}
@@ -188,7 +188,7 @@ def test_a_fork_of_a_fork_is_a_campaign_too(home: Home) -> None:
     summary = launch(
         config, home, origin=origin, progress=lambda _: None, tracker=NullTracker(), interrupted=threading.Event()
     )
-    with pedigree.opened(home) as book:
+    with pedigree.opened(home, pytest.fail) as book:
         tree = book.relatives(summary["individual"], "ancestors", None)
     assert {relative.campaign for relative in tree.relatives.values()} == {whole.HANDLE, "branch", "twig"}
     assert rebuild(home, summary["individual"])["same"] is True

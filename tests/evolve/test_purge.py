@@ -24,7 +24,7 @@ from evolve.store_fsck import check_home
 from evolve.tracker import NullTracker
 from fitness.inprocess import InProcessEvaluator
 from population.clock import ManualClock, SystemClock
-from population.errors import InputError, Locked, NotFound
+from population.errors import DamageError, InputError, Locked, NotFound
 from population.lineage.fsck import lineages_of
 from population.lineage.witness import WITNESS
 from population.lineage.writer import LineageWriter
@@ -253,3 +253,24 @@ def test_a_store_is_whole_at_every_moment_of_a_campaign(tmp_path: Path) -> None:
     assert len(found) > 1
     assert [check.damaged for check in found if not check.is_whole] == []
     assert summary["state"] == "done"
+
+
+@pytest.mark.parametrize("name", ["fork.json", "config.yaml", "journal"])
+def test_a_damaged_campaign_lets_nothing_be_removed_that_it_may_need(home: Home, name: str) -> None:
+    """A campaign was half purged before the damage of another was met, or objects that both held were removed."""
+    folder = home.campaign_dir("other")
+    path = next(folder.glob("journal-*")) if name == "journal" else folder / name
+    path.write_bytes((path.read_bytes()[:200] if name == "journal" else b"") + b"{" * 200)
+    before = _objects(home)
+    with pytest.raises(DamageError, match=f"'other' needs, so nothing was removed.*{path.name}"):
+        purge(home, whole.HANDLE, SystemClock())
+    assert (tombstones(home), home.campaigns(), _objects(home)) == ([], [whole.HANDLE, "other"], before)
+    assert purge(home, whole.HANDLE, SystemClock(), is_forced=True)["objects_removed"] == 0
+    assert (home.campaigns(), _objects(home)) == (["other"], before)
+
+
+@pytest.mark.parametrize("name", ["fork.json", "config.yaml", "summary.json"])
+def test_a_damaged_campaign_can_be_purged_itself(home: Home, name: str) -> None:
+    (home.campaign_dir("other") / name).write_text("{")
+    assert purge(home, "other", SystemClock())["objects_removed"] > 0
+    assert (home.campaigns(), check_home(home).is_whole) == ([whole.HANDLE], True)

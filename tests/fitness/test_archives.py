@@ -164,3 +164,14 @@ def test_what_unpacks_beyond_the_bound_is_refused_while_it_is_read(monkeypatch: 
     monkeypatch.setattr("builtins.sum", lambda sizes: 0)  # as though the directory said nothing of sizes
     with pytest.raises(InputError, match="split it"):
         read_npz(two)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("number", [0xD800, 0xDFFF, 0x110000])
+def test_text_that_is_no_unicode_is_refused(number: int, order: str) -> None:
+    """A class called so was sent to the workers, which no encoding can: exit code 70."""
+    numbers = np.array([[ord("a"), ord("b")], [ord("c"), number]], f"{order}u4")
+    with pytest.raises(InputError, match=f"U\\+{number:04X}, which is no character"):
+        read_npy(npy(numbers.view(f"{order}U2")))
+    for text in (["a\U0010ffff", "\ud7ff\ue000"], [""]):
+        assert read_npy(npy(np.array(text, f"{order}U2"))).tolist() == text

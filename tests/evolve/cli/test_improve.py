@@ -91,7 +91,7 @@ def test_the_founder_of_an_import_has_the_bits_of_the_block_and_no_campaign(tmp_
     assert origin.row(-1) == block.to_stack().row_bytes(0)
     again = Origin.from_value(origin.to_value(), lambda digest: None)
     assert (again.founders, again.is_import) == (origin.founders, True)
-    assert leaves_of(home) == {}
+    assert leaves_of(home, pytest.fail) == {}
 
 
 def test_scores_of_another_head_are_not_told_of_the_model(tmp_path: Path) -> None:

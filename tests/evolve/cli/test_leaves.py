@@ -24,6 +24,7 @@ from evolve.tracker import NullTracker
 from fitness.inprocess import InProcessEvaluator
 from population.cid import cid_of_digest
 from population.clock import SystemClock
+from population.errors import DamageError
 from population.store import object_path
 from tests.evolve import small, whole
 from tests.evolve.cli.conftest import Program
@@ -171,8 +172,27 @@ def test_the_gate_says_which_campaign_its_ancestors_went_with(scene: Scene, tmp_
 
 
 def test_leaves_are_known_by_the_campaigns_that_began_with_them(scene: Scene) -> None:
-    found = leaves_of(scene.home)
+    found = leaves_of(scene.home, pytest.fail)
     assert {name: found[name] for name in scene.founders["improved"]} == {
         name: Leaf("imported model", block=scene.model) for name in scene.founders["improved"]
     }
     assert {found[name] for name in scene.founders["forked"]} == {PURGED}
+
+
+def test_a_damaged_record_of_one_fork_spoils_no_command_about_another(
+    scene: Scene, program: Program, tmp_path: Path
+) -> None:
+    """`lineage`, `rebuild` and `report` of every campaign once ended with the damage of one."""
+    home = Home.open(Path(shutil.copytree(scene.root, tmp_path / "own")))
+    record = home.campaign_dir("improved") / "fork.json"
+    record.write_text("{")
+    champion = scene.summaries["forked"]["champion"]
+    for words in (("lineage", champion), ("rebuild", champion), ("report", "forked", "--out", tmp_path / "page.html")):
+        answer = program(*words, "--home", home.root)
+        assert (answer.code, "'improved' are not known" in answer.err, str(record) in answer.err) == (0, True, True)
+    unknown = program("rebuild", scene.founders["improved"][0], "--home", home.root)
+    assert (unknown.code, str(record) in unknown.err) == (1, True)
+    with pytest.raises(DamageError, match="'improved' are not known"):  # it may be an import, whose lineage is whole
+        promote(home, scene.summaries["improved"]["champion"], "other", floors={})
+    decision = promote(home, champion, "forked", floors={})
+    assert (decision.decision, "(purged campaign digits)" in decision.reasons[0]) == ("refused", True)

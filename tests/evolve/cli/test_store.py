@@ -55,6 +55,18 @@ def test_a_lineage_that_cannot_be_read_hides_no_damage_of_the_store(own_home: Pa
     assert any("fork.json" in note for note in check.notes)
 
 
+def test_files_that_cannot_be_read_are_notes_and_no_fault_of_ours(own_home: Path) -> None:
+    """A tombstone without its list of objects ended with exit code 70, an unreadable record of a fork with 3."""
+    stone = {"campaign": "gone", "campaign_key": "ab" * 32, "purged": None}
+    (own_home / "tombstones" / "gone.json").write_text(json.dumps(stone))
+    (own_home / "campaigns" / "tiny" / "fork.json").mkdir()
+    check = check_home(Home.open(own_home))
+    assert check.is_whole
+    assert [word for word in ("purge of gone", "fork.json") if any(word in note for note in check.notes)] == [
+        "purge of gone", "fork.json"
+    ]  # fmt: skip
+
+
 def test_progress_is_told_on_standard_error(program: Program, finished: Done, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("evolve.cli.store.LINE_EVERY_S", 0.0)
     assert LINE_EVERY_S > 0
