@@ -16,7 +16,7 @@ from evolve.foreign import foreign_operations, modules_to_import, running
 from evolve.plan import Plan
 from evolve.rebuild import Record, rebuild_rows
 from evolve.strategies import Proposal
-from fitness.importer import _read
+from fitness.importer_answer import read_answer
 from fitness.judge import SubprocessJudge
 from fitness.making import JailedMaker
 from fitness.processes import ProcessEvaluator
@@ -140,7 +140,10 @@ def test_an_operation_is_a_plugins_if_any_of_its_functions_is() -> None:
 def test_a_block_that_names_anothers_operation_is_no_answer_of_an_importers_jail() -> None:
     """It would have been run here, to be compared with its module."""
     value, leaves = block_of(plan_with_plugin()).manifest()
-    index = encode({"manifest": value, "leaves": [[cid, len(data)] for cid, data in leaves.items()]})
+    sizes = [[cid, len(data)] for cid, data in leaves.items()]
+    index = encode({"module": "Net", "manifest": value, "leaves": sizes, "answers": []})
     data = len(index).to_bytes(8, "little") + index + b"".join(leaves.values())
-    with pytest.raises(FormatError, match="operation of another package"):
-        _read(data, "net.py")
+    memory = mmap.mmap(-1, len(data))
+    memory[:] = data
+    with pytest.raises(FormatError, match="operations of other packages"):
+        read_answer(memory, len(data), "net.py")

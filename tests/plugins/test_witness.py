@@ -205,6 +205,7 @@ MATRIX: Mapping[str, Sequence[tuple[Sequence[int], str]]] = {
         ([0], "query FROM&quarantine"),
         ([0], "quarantine list"),
         ([0], "fsck lineage"),
+        ([0], "store fsck"),
         ([0], "upgrade"),
         ([0, 3], "doctor"),
     ],

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from evolve import launch as launching
-from evolve import rebuild as rebuilding
+from evolve import materialise as materialising
 from evolve.config import check_config
 from evolve.home import Home
 from evolve.plan import Plan, make_plan
@@ -139,7 +139,7 @@ def reference(kind: str, exhausted: tuple[tuple[int, str], ...] = ()) -> dict[st
     with _place() as root, pytest.MonkeyPatch.context() as patch:
         patch.setattr(launching, "make_evaluator", lambda plan: Undisturbed(kind, dict(exhausted)))
         patch.setattr(launching, "make_plan", lambda config: plan_of(kind))
-        patch.setattr(rebuilding, "materialise", oracle_of(kind).make)
+        patch.setattr(materialising, "materialise", oracle_of(kind).make)
         summary = _launch(kind, Home.create(root), ManualClock(), threading.Event())
     return {name: summary[name] for name in SAME}
 
@@ -192,7 +192,7 @@ class Campaign:
         patch.setattr(Home, "files", property(lambda home: self._disk))
         patch.setattr(launching, "make_evaluator", self._make_evaluator)
         patch.setattr(launching, "make_plan", lambda config: plan_of(self.kind))
-        patch.setattr(rebuilding, "materialise", oracle_of(self.kind).make)
+        patch.setattr(materialising, "materialise", oracle_of(self.kind).make)
 
     def _live(self, root: Path) -> dict[str, Any]:
         for _ in range(MAX_LIVES):

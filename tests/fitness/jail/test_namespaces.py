@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -147,7 +148,7 @@ def test_a_child_that_cannot_be_had_is_told_in_words_and_the_zygote_lives_on(zyg
     resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE, (soft, hard))
     child = zygote.fork(given, taken)
     assert receive(child.connection).kind == "ready"
-    assert zygote.reap(child).was_killed
+    assert zygote.reap(child).status in (0, signal.SIGKILL)  # it ends by itself where it hears of the end first
     given.close()
     taken.close()
 
