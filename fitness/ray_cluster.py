@@ -33,7 +33,7 @@ LOCAL_VARIABLES = {
 }
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _SOCKETS = Path("/proc/net/unix")
-#: The name of a socket has at most 107 bytes; what stands below the folder that this process makes for Ray takes so many.
+#: The name of a socket has at most 107 bytes; the rest of the path, below this folder, needs the bytes subtracted here.
 MAX_FOLDER_BYTES = 107 - len("/tbe-12345678/r/session_2026-01-01_00-00-00_123456_1234567/sockets/plasma_store")
 OPEN_PORTS = (
     "this Ray cluster asks for no token, so whoever reaches its ports runs programs on it; "
@@ -174,7 +174,7 @@ def _own_socket() -> str:
 
 
 def short_folder() -> Path:
-    """Returns where Ray's folder is made: the first of RAY_TMPDIR, the temporary folder and /tmp that sockets can lie below.
+    """Returns where Ray's folder is made: RAY_TMPDIR, else the temporary folder, else /tmp where sockets need a shorter path.
 
     Raises:
         EvaluatorFailed: RAY_TMPDIR is too long.

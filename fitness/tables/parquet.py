@@ -1,6 +1,6 @@
 """Parquet as columns of cells, read piece by piece: what is counted is what comes, not what the file says of itself.
 
-Text stays a dictionary and places in it until it is cells, since a few bytes may stand for many rows of long text.
+Text stays dictionary-encoded until it becomes cells, since a few bytes may stand for many rows of long text.
 
 Nouns: none beyond those of tables.
 """
@@ -17,7 +17,7 @@ from fitness.tables.pages import walk_pages
 from population.cells import MAX_WHOLE, Cells, cells_of
 from population.errors import InputError
 
-#: So much may lie unpacked at once, of all columns together.
+#: The most bytes of pages that are unpacked at once, of all columns that are read together.
 MAX_PAGE_BYTES: Final = 384 << 20
 #: Characters of all beginnings of names that end before a dot.
 _MAX_PATHS: Final = 64 << 20
@@ -81,7 +81,7 @@ def _read(data: bytes) -> tuple[dict[str, Cells], int, dict[str, str]]:
 
 
 def _check_dots(buffer: Any) -> None:
-    """Refuses names with very many dots: ``ParquetFile`` keeps what stands before each dot, as a path. Raises: InputError."""
+    """Refuses names with very many dots: ``ParquetFile`` keeps the part before each dot. Raises: InputError."""
     import pyarrow as pa
     from pyarrow.parquet.core import ParquetReader
 
@@ -129,7 +129,7 @@ class _Columns:
             self._pieces[name].append(_texts(column, self._known[name]) if _is_text(column.type) else column)
 
     def cells(self) -> Iterator[tuple[str, Cells]]:
-        """Yields name and cells, in the file's order; what they were made of is let go."""
+        """Yields name and cells, in the file's order; their Arrow pieces are freed."""
         for name in list(self._pieces):
             pieces = self._pieces.pop(name)
             self._known.pop(name)
