@@ -31,6 +31,10 @@ class Leftovers:
         program = str(Path(leftovers_process.__file__).resolve())
         try:
             self._process = start_process(python_command("-I", "-S", program, str(theirs), str(self.folder)), theirs)
+        except OSError:
+            os.close(self._ours)
+            self.folder.rmdir()
+            raise
         finally:
             os.close(theirs)
 

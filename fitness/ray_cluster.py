@@ -135,7 +135,7 @@ class RayCluster:
         if self._address:
             _join(self._address)
             return True
-        self._leftovers = Leftovers(short_folder())
+        self._leftovers = new_leftovers()
         try:
             with self._leftovers.marked(), _isolated():
                 _start_here(num_cpus, object_store_bytes, self._leftovers.inner)
@@ -186,6 +186,17 @@ def short_folder() -> Path:
         )
     usual = tempfile.gettempdir()
     return Path(named or (usual if len(os.fsencode(usual)) <= MAX_FOLDER_BYTES else "/tmp"))  # noqa: S108 - it is private
+
+
+def new_leftovers() -> Leftovers:
+    """Returns a folder for Ray, and what removes it later. Raises: EvaluatorFailed where no folder can be made."""
+    try:
+        return Leftovers(short_folder())
+    except OSError as error:
+        raise EvaluatorFailed(
+            f"no folder for Ray can be made ({error.strerror}: {error.filename}): set RAY_TMPDIR to a folder that you may "
+            f"write in, of at most {MAX_FOLDER_BYTES} bytes"
+        ) from error
 
 
 def _join(address: str) -> None:
