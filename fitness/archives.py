@@ -96,7 +96,7 @@ def _read_archive(data: bytes) -> dict[str, Array]:
 
 
 def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most_bytes: int) -> bytes:
-    """What a member becomes, in pieces, so that no more than a piece lies beyond the bound."""
+    """What a member becomes, in pieces: memory exceeds the bound by one piece at most."""
     where = f"array {entry.filename[:80]!r}"
     if entry.flag_bits & _ENCRYPTED:
         raise InputError(f"{where} is encrypted: save the arrays without a password")
@@ -113,7 +113,7 @@ def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most_bytes: int)
 
 
 def _check_header(data: bytes) -> None:
-    """Refuses a header that does not fit the bytes behind it, before any memory is asked for. Raises: InputError, or others."""
+    """Refuses a header that does not fit the bytes after it, before memory is allocated. Raises: InputError, or others."""
     if data[:2] == b"PK":
         raise InputError("expected one array; name a file with several of them .npz")
     if data[:1] == b"\x80":

@@ -16,6 +16,7 @@ from typing import Any
 
 from fitness import verdict, wire
 from fitness.jail.memory import Region, size_of
+from fitness.jail.probe import Report, report_of
 from fitness.jail.zygote import CONTROL_TIMEOUT_S, Child, End, Zygote, ZygoteGone, unavailable
 from fitness.limits import Failure, Limits
 from population.errors import FormatError
@@ -88,6 +89,16 @@ class Cell:
             self.running = begun
             self._prepare(begun)
         return self.running
+
+    @property
+    def report(self) -> Report:
+        """What a child can still do on this machine, found by attacking from within; a child at work is ended.
+
+        Raises: EvaluatorFailed.
+        """
+        zygote = self.zygote()
+        self.end_child()
+        return report_of(zygote.call(wire.Message("probe", {})).fields)
 
     def ready(self, given_bytes: int, taken_bytes: int, *, fresh: bool = False) -> Child:
         """Returns a child whose regions hold so many bytes, in and out; ``fresh``: one that has answered nothing.

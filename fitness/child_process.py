@@ -1,9 +1,9 @@
-"""Child processes: Python that is isolated from the folder one is in; killed and reaped by its parent.
+"""Child processes: Python that is isolated from the current folder; killed and reaped by its parent.
 
 Every Python that the project starts gets its command line from ``python_command`` and its import path from
 ``python_variables``. It imports from where this process imports, and from nowhere else: not from the current folder, which
-``python -m`` would put first, and not from the user's own site unless the project needs it. What a person names in
-``PYTHONPATH`` is on purpose: plugins and modules of one's own are found there, here and in every child.
+``python -m`` would put first, and not from the user's own site unless the project needs it. ``PYTHONPATH`` is kept:
+a user names folders there on purpose, and every child finds plugins and modules in them.
 """
 
 from __future__ import annotations

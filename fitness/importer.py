@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final
 
-from fitness import verdict, wire
+from fitness import verdict
 from fitness.cell import Cell
 from fitness.importer_answer import Imported, read_answer
-from fitness.jail.probe import Report, report_of
+from fitness.jail.probe import Report
 from fitness.limits import Failure, Limits
 from population.errors import FormatError, InputError
 
@@ -67,7 +67,7 @@ class Importer:
 
         Raises: EvaluatorFailed where no jail can be had, or a module of ``with_modules`` cannot be imported.
         """
-        return report_of(self._cell.zygote().call(wire.Message("probe", {})).fields)
+        return self._cell.report
 
     def run(self, source: Source) -> Imported:
         """Returns the block of a module.

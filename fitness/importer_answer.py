@@ -73,12 +73,12 @@ def read_answer(memory: mmap.mmap, size: object, where: str) -> Imported:
         raise FormatError("expected the name of the module")
     leaves, shapes = _sizes(index.get("leaves")), _shapes(index.get("answers"))
     begin = 8 + index_bytes
-    told_at = begin + sum(leaves.values())
-    if told_at + 4 * sum(map(math.prod, shapes.values())) != size:
+    answers_at = begin + sum(leaves.values())
+    if answers_at + 4 * sum(map(math.prod, shapes.values())) != size:
         raise FormatError("its parts do not add up to its size")
-    block = _block(index.get("manifest"), _reader(memory, leaves, begin), told_at)
+    block = _block(index.get("manifest"), _reader(memory, leaves, begin), answers_at)
     difference, scale, count = _compared(
-        where, block, shapes, lambda start, end: memory[told_at + start : told_at + end]
+        where, block, shapes, lambda start, end: memory[answers_at + start : answers_at + end]
     )
     numbers = sum(tensor.numel() for tensor in block.tensors.values())
     return Imported(block, _printable(module, 80), difference, scale, count, numbers)
@@ -160,9 +160,9 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _compared(
-    where: str, block: TensorBlock, shapes: Mapping[str, tuple[int, ...]], told: Callable[[int, int], bytes]
+    where: str, block: TensorBlock, shapes: Mapping[str, tuple[int, ...]], read_answers: Callable[[int, int], bytes]
 ) -> tuple[float, float, int]:
-    """How far the block lies from what its module is said to have given, the largest number that it gave, on how many inputs."""
+    """Returns the largest difference from the module's answers, the largest of these, and the number of inputs."""
     check, graph = check_of(block.graph), block.graph
     if not shapes or not check.num_inputs:
         return 0.0, 0.0, 0
@@ -180,7 +180,7 @@ def _compared(
         count = len(next(iter(inputs.values()))) if inputs else 0
         for channel, value in found.items():
             size = 4 * math.prod(shapes[channel][1:])
-            data = told(starts[channel] + first * size, starts[channel] + (first + count) * size)
+            data = read_answers(starts[channel] + first * size, starts[channel] + (first + count) * size)
             answer = torch.from_numpy(np.frombuffer(data, dtype="<f4").copy()).reshape(value.shape)
             difference = max(difference, _distance(f"{where}: output {channel[:80]!r}", value, answer))
             scale = max(scale, float(answer.nan_to_num(0.0, 0.0, 0.0).abs().max()))

@@ -17,7 +17,7 @@ from fitness import verdict, wire
 from fitness.cell import Cell, Meanwhile, nothing
 from fitness.forward import Outputs, Samples, Tile, bytes_of, forward, single_threaded
 from fitness.jail.memory import Region, size_of
-from fitness.jail.probe import Report, report_of
+from fitness.jail.probe import Report
 from fitness.jail.zygote import Child, Zygote, ZygoteGone
 from fitness.limits import Failure, Limits
 from fitness.player import InlinePlayer, JailedPlayer, Player, bytes_of_play
@@ -135,10 +135,10 @@ class SubprocessJudge:
         """
         if self._report is None:
             try:
-                self._report = self._examine()
+                self._report = self._cell.report
             except ZygoteGone:
                 self._cell.abandon()
-                self._report = self._examine()
+                self._report = self._cell.report
         return self._report
 
     @property
@@ -179,11 +179,6 @@ class SubprocessJudge:
     def close(self) -> None:
         self._cell.abandon()
         self._inputs.clear()
-
-    def _examine(self) -> Report:
-        zygote = self._cell.zygote()
-        self._cell.end_child()
-        return report_of(zygote.call(wire.Message("probe", {})).fields)
 
     def _run(self, tile: Tile, fresh: bool, meanwhile: Meanwhile) -> Outputs | Failure:
         parts, shapes = tile.parts(), tile.output_shapes(_num_rows(self._inputs[tile.key]))

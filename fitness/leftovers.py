@@ -21,7 +21,7 @@ class Leftovers:
     """Processes started within ``marked`` and all below them end within a second of this process, and the folder goes.
 
     Args:
-        parent: where the folder is made, for this user alone; who opens up what it is given, as Ray does, is given ``inner``.
+        parent: where the folder is made, for this user alone. Ray gets ``inner``, since it opens its folder to all users.
     """
 
     def __init__(self, parent: Path) -> None:
@@ -31,6 +31,10 @@ class Leftovers:
         program = str(Path(leftovers_process.__file__).resolve())
         try:
             self._process = start_process(python_command("-I", "-S", program, str(theirs), str(self.folder)), theirs)
+        except OSError:
+            os.close(self._ours)
+            self.folder.rmdir()
+            raise
         finally:
             os.close(theirs)
 

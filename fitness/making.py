@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from blake3 import blake3
 
-from fitness import verdict, wire
+from fitness import verdict
 from fitness.cell import Cell
 from fitness.evaluator import NO_PARENT, WorkUnit
-from fitness.jail.probe import Report, report_of
+from fitness.jail.probe import Report
 from fitness.limits import Failure, Limits
 from fitness.splits import SPLITS
 from fitness.task import Task
@@ -58,7 +58,7 @@ class JailedMaker:
     @property
     def report(self) -> Report:
         """What a child can still do on this machine, found by attacking from within. Raises: EvaluatorFailed."""
-        return report_of(self._cell.zygote().call(wire.Message("probe", {})).fields)
+        return self._cell.report
 
     def make(self, unit: WorkUnit, row: int, read_object: Callable[[bytes], bytes]) -> Stack | Failure:
         """Returns the row of one candidate, or why it could not be made; always in a child that has made nothing before.

@@ -33,7 +33,7 @@ LOCAL_VARIABLES = {
 }
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _SOCKETS = Path("/proc/net/unix")
-#: The name of a socket has at most 107 bytes; what stands below the folder that this process makes for Ray takes so many.
+#: The name of a socket has at most 107 bytes; the rest of the path, below this folder, needs the bytes subtracted here.
 MAX_FOLDER_BYTES = 107 - len("/tbe-12345678/r/session_2026-01-01_00-00-00_123456_1234567/sockets/plasma_store")
 OPEN_PORTS = (
     "this Ray cluster asks for no token, so whoever reaches its ports runs programs on it; "
@@ -135,7 +135,7 @@ class RayCluster:
         if self._address:
             _join(self._address)
             return True
-        self._leftovers = Leftovers(short_folder())
+        self._leftovers = new_leftovers()
         try:
             with self._leftovers.marked(), _isolated():
                 _start_here(num_cpus, object_store_bytes, self._leftovers.inner)
@@ -174,7 +174,7 @@ def _own_socket() -> str:
 
 
 def short_folder() -> Path:
-    """Returns where Ray's folder is made: the first of RAY_TMPDIR, the temporary folder and /tmp that sockets can lie below.
+    """Returns where Ray's folder is made: RAY_TMPDIR, else the temporary folder, else /tmp where sockets need a shorter path.
 
     Raises:
         EvaluatorFailed: RAY_TMPDIR is too long.
@@ -186,6 +186,17 @@ def short_folder() -> Path:
         )
     usual = tempfile.gettempdir()
     return Path(named or (usual if len(os.fsencode(usual)) <= MAX_FOLDER_BYTES else "/tmp"))  # noqa: S108 - it is private
+
+
+def new_leftovers() -> Leftovers:
+    """Returns a folder for Ray, and what removes it later. Raises: EvaluatorFailed where no folder can be made."""
+    try:
+        return Leftovers(short_folder())
+    except OSError as error:
+        raise EvaluatorFailed(
+            f"no folder for Ray can be made ({error.strerror}: {error.filename}): set RAY_TMPDIR to a folder that you may "
+            f"write in, of at most {MAX_FOLDER_BYTES} bytes"
+        ) from error
 
 
 def _join(address: str) -> None:

@@ -115,7 +115,7 @@ class _Zygote:
             wire.send(self._control, self._answer(message))
 
     def _answer(self, message: wire.Message) -> wire.Message:
-        """Answers one message; what the machine does not give is told, and the next message is answered."""
+        """Answers one message; a refusal of the machine becomes an answer, and the zygote goes on."""
         ours = {"fork": self._fork, "reap": self._reap, "probe": self._probe}
         try:
             if message.kind in ours:
@@ -138,7 +138,7 @@ class _Zygote:
         return wire.Message("forked", {"base_bytes": base_bytes, "pid": birth.pid})
 
     def _live(self, message: wire.Message, birth: Birth, zygote: int, passed: Sequence[int]) -> NoReturn:
-        """The life of a child, from its birth to its end. Whatever fails before its walls stand is told to its parent."""
+        """The life of a child, from its birth to its end. A failure before its walls stand is sent to its parent."""
         try:
             connection, given, taken = passed
             channel = socket.socket(fileno=connection)  # asks the system what it is, which it may not later
@@ -148,7 +148,7 @@ class _Zygote:
                     map_shared(taken, message.fields["taken_bytes"], is_writable=True),
                 )
                 enter(Walls(**{**vars(self._walls), "keep_fds": (connection,)}), birth, zygote)
-            except Exception as error:  # noqa: BLE001 - nobody else hears of it: this process has no standard streams
+            except Exception as error:  # noqa: BLE001 - sent to the parent: this process has no standard streams
                 wire.send(channel, _unborn(error))
                 os._exit(1)
             _serve_parent(channel, self._role, *regions)
@@ -185,7 +185,7 @@ class _Zygote:
 
 
 def descriptors(control: socket.socket, count: int) -> list[int]:
-    """Returns the descriptors that follow a control message. Raises: OSError where this process may not hold so many."""
+    """Returns the descriptors that follow a control message. Raises: OSError beyond this process's limit on open files."""
     _, found, _, _ = socket.recv_fds(control, 1, count)
     if len(found) < count:
         for descriptor in found:
@@ -205,7 +205,7 @@ def _serve_parent(connection: socket.socket, role: Role, given: mmap.mmap, taken
 
 
 def _unborn(error: Exception) -> wire.Message:
-    """Returns what a parent is told instead of a child."""
+    """Returns the answer where no child could be made."""
     return wire.Message("unavailable", {"detail": verdict.one_line(f"{type(error).__name__}: {error}")})
 
 

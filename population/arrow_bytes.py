@@ -1,7 +1,7 @@
-"""Bytes that Arrow reads, so that none of its threads holds what is Python's.
+"""Reads bytes with Arrow so that none of its threads holds a Python object.
 
-A thread of Arrow's pool may let go of its source after the read has returned. Where the source is a Python object, that
-thread needs the interpreter's lock; an interpreter that ends meanwhile ends the thread in the midst of C++, and so the
+A thread of Arrow's pool may release its source after the read has returned. Where the source is a Python object, that
+thread needs the interpreter's lock; an interpreter that ends meanwhile ends the thread inside C++, and so the
 whole process (``terminate called without an active exception``, exit code 134, up to Python 3.13).
 """
 

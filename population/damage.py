@@ -1,4 +1,4 @@
-"""What a check of the store finds: kinds of damage, and whom each damage concerns.
+"""What a check of the store finds: kinds of damage, and the heads that each concerns.
 
 Nouns: *damage* (one object, pack or head that is not what was written), *check* (the whole answer).
 """
@@ -17,7 +17,7 @@ KINDS: Final[Mapping[str, str]] = {
     "empty": "the file has no bytes",
     "truncated": "the file is shorter than the manifest says",
     "swapped": "the file holds the bytes of another object",
-    "misplaced": "it lies in a folder where nobody looks for it",
+    "misplaced": "it is in a folder where no reader looks",
     "foreign": "a name that no object has",
     "no file": "a link, folder or pipe in the place of a file",
     "manifest": "its bytes are what was written, and are no manifest that this version reads",
@@ -35,7 +35,7 @@ class Damage:
         object: a CID, a pack's name, ``STAGE/NAME`` of a head, or the name of a foreign file.
         kind: one of ``KINDS``. path: the file. what: the fact, with the remedy.
         heads: ``STAGE/NAME`` of every head that leads to it, now or at an earlier decision; standing: those that do now.
-        needed_by: whoever else needs it.
+        needed_by: blocks, campaigns and forks that need it.
     """
 
     object: str

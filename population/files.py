@@ -115,7 +115,7 @@ def read_small(
     remedy: str = "restore it from a copy of the home",
     kind: type[DamageError] = StoreCorrupt,
 ) -> bytes:
-    """The whole content of a file that has at most so many bytes; a longer one is not read.
+    """Returns the content of a file of at most ``most_bytes``; a longer one is not read.
 
     Raises: NotFound; StorageError; an error of `kind` where it is longer.
     """

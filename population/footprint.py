@@ -17,7 +17,7 @@ from population.nodes import Node, sized_attributes
 from population.operations import get
 from population.operations.registry import Sizes
 
-#: So many bytes of values may lie in memory at once where samples are computed together.
+#: The most bytes of values in memory at once where samples are computed together.
 AT_ONCE_BYTES: Final = 256 << 20
 #: What a call of an operation costs beside its arithmetic, and what a place of a sequence does that is gone through one by
 #: one, in FLOPs that would take as long.
@@ -27,7 +27,7 @@ _STEP_WORK: Final = 50_000
 
 @lru_cache(maxsize=64)
 def sample_bytes(graph: OpGraph) -> int:
-    """The most bytes of values that lie in memory at once while one sample is computed, all outputs and nothing kept longer."""
+    """The peak of bytes of values while one sample is computed with all its outputs."""
     shapes = {name: dims.sizes(shape, graph.symbols) for name, shape in graph.value_shapes.items()}
     live = {channel.name: 4 * math.prod(channel.shape) for channel in graph.inputs}
     most = sum(live.values())
@@ -53,7 +53,7 @@ def sample_work(graph: OpGraph) -> int:
 
 
 def samples_at_once(graph: OpGraph, most: int, most_bytes: int = AT_ONCE_BYTES) -> int:
-    """How many samples, 1 to ``most``, may be computed together so that their values stay within so many bytes."""
+    """How many samples, 1 to ``most``, may be computed together with values of at most ``most_bytes``."""
     return max(1, min(most, most_bytes // max(1, sample_bytes(graph))))
 
 

@@ -1,7 +1,7 @@
 """Checks a store whole: every object by its hash, every manifest and what it links to, every pack, every head's history.
 
 Nothing is written and no lock is taken, so that campaigns may run meanwhile; what they put or remove while this reads is no
-damage. What cannot be read (no permission, a failing disk) is told apart from damage: it may be whole.
+damage. What cannot be read (no permission, a failing disk) is no damage: it may be whole.
 
 Nouns: *damage* and *check* (as in ``damage.py``).
 """
@@ -43,7 +43,7 @@ def check_store(
     """Reads a home's whole store and says what of it is not what was written.
 
     Args:
-        needed: objects, or rows of packs, by CID, that somebody needs whom the store does not know, and who that is.
+        needed: objects, or rows of packs, by CID, that campaigns or forks need, and the name of each.
         build: makes a block of a manifest, as ``BlockStore.load`` takes it; None: a manifest is only decoded.
         progress: called with how many of how many files were read.
 
@@ -111,7 +111,7 @@ class _Checking:
         for cid, who in needed.items():
             if parse_cid(cid)[1] not in self.rows:
                 self._require(cid, who)
-        self._tell_truncated()
+        self._mark_truncated()
         self._forget_purged()
 
     def answer(self) -> Check:
@@ -176,8 +176,8 @@ class _Checking:
         except StorageError as error:
             self.unreadable[self.names[manifest]] = str(error)
 
-    def _tell_truncated(self) -> None:
-        """Names what is shorter than its manifest says as what it is."""
+    def _mark_truncated(self) -> None:
+        """Changes the kind of damaged objects that are shorter than their manifests say."""
         sizes = {cid: size for leaves in self.links.values() for cid, size in leaves.items() if size is not None}
         for key, damage in self.damaged.items():
             size = sizes.get(damage.object)
@@ -190,8 +190,8 @@ class _Checking:
         for key, damage in list(self.damaged.items()):
             blocks = [who.removeprefix("block ") for who in damage.needed_by if who.startswith("block ")]
             is_needed = len(blocks) < len(damage.needed_by) or damage.object in self.all_entries
-            stands = any(self.files.exists(object_path(self.store, block)) for block in blocks)
-            if damage.kind == "missing" and blocks and not is_needed and not stands:
+            is_there = any(self.files.exists(object_path(self.store, block)) for block in blocks)
+            if damage.kind == "missing" and blocks and not is_needed and not is_there:
                 del self.damaged[key]
 
     # ---- packs and heads -----------------------------------------------------------------------------------------
@@ -226,10 +226,8 @@ class _Checking:
     def _read_heads(self) -> None:
         try:
             heads = Heads(self.files, self.home, self.keys_root)
-        except DamageError:
-            return  # FORMAT is damaged, and told
-        except StorageError:
-            return  # as is what cannot be read of it
+        except (DamageError, StorageError):
+            return  # FORMAT cannot be read, which `look` has noted
         for stage in sorted({*self._listed(self.store / "reflog"), *self._listed(self.store / "refs")}):
             try:
                 names = heads.names(stage)

@@ -1,7 +1,7 @@
 """Opens a file that a user names: a regular file, read up to a bound; everything else is refused in words.
 
-A link is followed to what it stands for. What counts is what is read, not the size that a file claims: devices, pipes, sockets
-and folders are no files, and one that grows or lies about its size is refused at the bound.
+Links are followed. Devices, pipes, sockets and folders are refused. The bound counts the bytes that are read, not the size that
+a file claims.
 
 Nouns: none.
 """
@@ -72,7 +72,7 @@ def _opened(path: Path | str, where: str, error: type[InputError]) -> int:
     _check_kind(os.stat(path), where, error)
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
-        _check_kind(os.fstat(descriptor), where, error)  # another one may stand there by now
+        _check_kind(os.fstat(descriptor), where, error)  # it may have been replaced meanwhile
     except InputError:
         os.close(descriptor)
         raise

@@ -70,7 +70,7 @@ def _fork_mapped(names: Sequence[str], uid: int, gid: int) -> int:
     """Forks into new namespaces; returns once the child has written its maps.
 
     Raises:
-        OSError: the kernel gives no namespaces, or lets nobody write their maps; the child is gone then.
+        OSError: the kernel gives no namespaces, or refuses their maps; the child has ended then.
     """
     reading, writing = os.pipe()
     try:
@@ -106,7 +106,7 @@ def _map_or_end(uid: int, gid: int, writing: int) -> None:
             is_mapped = True
     finally:
         if not is_mapped:
-            os._exit(1)  # else it would run on as a second copy of whoever forked it
+            os._exit(1)  # else it would run on as a second copy of its parent
 
 
 def _clone(names: Sequence[str]) -> int:
@@ -161,7 +161,7 @@ def unshare() -> tuple[str, ...]:
     call("unshare", flags)
     try:
         _map_user(uid, gid)
-    except OSError as error:  # the namespaces are there and nobody's: nothing can be mounted in them
+    except OSError as error:  # the namespaces exist without a user: nothing can be mounted in them
         raise OSError(error.errno, f"{error.filename}: {error.strerror}") from error
     return names
 

@@ -43,7 +43,7 @@ class Attack:
 
 @dataclass(frozen=True)
 class Report:
-    """What a jailed process is behind and can still do. Where an attack did not run nobody knows, so it counts as open.
+    """What a jailed process is behind and can still do. An attack that did not run counts as open.
 
     Attributes:
         level: "full", "reduced" or "none".

@@ -137,7 +137,7 @@ def _attack(walls: Walls, birth: Birth, parent: int, writing: int, targets: _Tar
 def _attack_from_within(walls: Walls, birth: Birth, parent: int, writing: int, targets: _Targets) -> None:
     try:
         entered = enter(Walls(**{**vars(walls), "keep_fds": (writing,)}), birth, parent)
-    except Exception as error:  # noqa: BLE001 - nobody else hears of it; nothing is tried then
+    except Exception as error:  # noqa: BLE001 - no other process sees it; nothing is tried then
         _tell(writing, {"layers": {}, "missing": {"all": f"{type(error).__name__}: {error}"}})
         return
     _tell(writing, {"layers": entered.layers, "missing": entered.missing})

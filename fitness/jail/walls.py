@@ -204,7 +204,7 @@ def _drop_user() -> str:
             os.setresgid(namespaces.NOBODY, namespaces.NOBODY, namespaces.NOBODY)
             os.setresuid(namespaces.NOBODY, namespaces.NOBODY, namespaces.NOBODY)
             prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # a change of user clears it
-    finally:  # a root that may become nobody else, as in some containers, gives up the rest all the same
+    finally:  # also where root may not change its user, as in some containers
         namespaces.drop_capabilities()
     return f"user {os.geteuid()}, no capability"
 

@@ -14,7 +14,7 @@ from population.user_file import Look
 MAX_COLUMNS: Final = 65_536
 MAX_ROWS: Final = 20_000_000
 MAX_CELLS: Final = 200_000_000
-#: A CSV without an end of line within so many bytes is none.
+#: A longer line is no CSV.
 MAX_LINE_BYTES: Final = 16 << 20
 _BEGINNINGS: Final = {"parquet": (b"PAR1", b"PARE"), "npz": (b"PK",), "npy": (b"\x93NUMPY",)}
 
@@ -62,7 +62,7 @@ def check_json(data: bytes) -> None:
 
 
 def look_for(form: str, where: str, error: type[InputError] = ConfigError) -> Look | None:
-    """What ends the reading of a file early that cannot be in this format: another beginning, or a line without an end."""
+    """Returns a check that stops the reading of a file in another format: it begins otherwise, or a line has no end."""
     if form == "csv":
         return _LinesEnd(where, error)
     beginnings = _BEGINNINGS.get(form)

@@ -8,8 +8,10 @@ Nouns: *page* (a piece of a column that is packed by itself).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final
 
 from population.errors import InputError
@@ -27,11 +29,13 @@ class Pages:
     """What was found.
 
     Attributes:
-        largest_bytes: of each column the largest page, unpacked, added up. plain: paths of columns with text that is no
+        largest_bytes: of each column the largest page, unpacked, added up. below: the same for what a path names, itself and
+            all below it (pyarrow takes "a" for "a.b" too). plain: paths of columns with text that is no
             dictionary. repeats: whether a page holds values that repeat parts of others.
     """
 
     largest_bytes: int
+    below: Mapping[str, int]
     plain: frozenset[str]
     repeats: bool
 
@@ -41,22 +45,26 @@ def walk_pages(data: bytes, metadata: Any) -> Pages:
 
     Raises: InputError where a header cannot be read, or columns share bytes, so that one page would be walked many times.
     """
-    largest: dict[int, int] = {}
+    largest: dict[tuple[int, str], int] = {}
     found: set[tuple[str, Any]] = set()
     left = len(data)
     for group in range(metadata.num_row_groups):
         row_group = metadata.row_group(group)
         for place in range(row_group.num_columns):
             column = row_group.column(place)
-            piece = _piece(data, column)
+            piece, key = _piece(data, column), (place, column.path_in_schema)
             left -= len(piece)
             if left < 0:
                 raise InputError(_BROKEN)
             for fields, unpacked in _headers(piece):
-                largest[place] = max(largest.get(place, 0), unpacked)
+                largest[key] = max(largest.get(key, 0), unpacked)
                 found |= {(column.path_in_schema, _nested(fields, *at)) for at in ((_FIRST, 2), (_SECOND, 4))}
     plain = frozenset(path for path, encoding in found if encoding in (_DELTA_LENGTHS, _DELTA_TEXT))
-    return Pages(sum(largest.values()), plain, any(encoding == _DELTA_TEXT for _, encoding in found))
+    below: Counter[str] = Counter()
+    for (_, path), size in largest.items():
+        for prefix in accumulate(path.split("."), "{}.{}".format):
+            below[prefix] += size
+    return Pages(sum(largest.values()), below, plain, any(encoding == _DELTA_TEXT for _, encoding in found))
 
 
 def _piece(data: bytes, column: Any) -> memoryview:

@@ -1,13 +1,13 @@
 """Parquet as columns of cells, read piece by piece: what is counted is what comes, not what the file says of itself.
 
-Text stays a dictionary and places in it until it is cells, since a few bytes may stand for many rows of long text.
+Text stays dictionary-encoded until it becomes cells, since a few bytes may stand for many rows of long text.
 
 Nouns: none beyond those of tables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -17,8 +17,10 @@ from fitness.tables.pages import walk_pages
 from population.cells import MAX_WHOLE, Cells, cells_of
 from population.errors import InputError
 
-#: So much may lie unpacked at once, of all columns together.
+#: The most bytes of pages that are unpacked at once, of all columns that are read together.
 MAX_PAGE_BYTES: Final = 384 << 20
+#: Characters of all beginnings of names that end before a dot.
+_MAX_PATHS: Final = 64 << 20
 _BATCH_CELLS: Final = 1 << 20
 _BATCH_ROWS: Final = 1 << 16
 _BATCH_BYTES: Final = 64 << 20
@@ -53,16 +55,12 @@ def _read(data: bytes) -> tuple[dict[str, Cells], int, dict[str, str]]:
     from pyarrow import parquet
 
     buffer = pa.py_buffer(data)
+    _check_dots(buffer)
     file = parquet.ParquetFile(pa.BufferReader(buffer))
     schema, claimed = file.schema_arrow, file.metadata.num_rows
     check_names([str(name) for name in schema.names])
     check_size(claimed, len(schema.names))
     pages = walk_pages(data, file.metadata)
-    if pages.largest_bytes > MAX_PAGE_BYTES:
-        raise InputError(
-            f"its pages become {pages.largest_bytes:,} bytes, at most {MAX_PAGE_BYTES:,} are unpacked at once: write it with "
-            "smaller row groups"
-        )
     wanted = [field.name for field in schema if _is_readable(field.type)]
     texts = [field.name for field in schema if _is_text(field.type) and field.name not in pages.plain]
     file = parquet.ParquetFile(pa.BufferReader(buffer), read_dictionary=texts)
@@ -70,33 +68,68 @@ def _read(data: bytes) -> tuple[dict[str, Cells], int, dict[str, str]]:
     if pages.repeats:
         rows_at_once = min(rows_at_once, max(1, _BATCH_BYTES // max(1, pages.largest_bytes)))
     found = _Columns(wanted)
-    if wanted:
-        for batch in file.iter_batches(batch_size=rows_at_once, columns=wanted, use_threads=False):
-            found.add(batch)
-            check_size(found.num_rows, len(schema.names))
-    if wanted and found.num_rows != claimed:
-        raise InputError(f"not readable as Parquet: it says {claimed:,} rows and holds {found.num_rows:,}")
+    for names in _groups(wanted, pages.below):
+        num_rows = 0
+        for batch in file.iter_batches(batch_size=rows_at_once, columns=names, use_threads=False):
+            num_rows += batch.num_rows
+            check_size(num_rows, len(schema.names))
+            found.add(batch, names)
+        if num_rows != claimed:
+            raise InputError(f"not readable as Parquet: it says {claimed:,} rows and holds {num_rows:,}")
     unreadable = {field.name: str(field.type) for field in schema if not _is_readable(field.type)}
     return dict(found.cells()), claimed, unreadable
+
+
+def _check_dots(buffer: Any) -> None:
+    """Refuses names with very many dots: ``ParquetFile`` keeps the part before each dot. Raises: InputError."""
+    import pyarrow as pa
+    from pyarrow.parquet.core import ParquetReader
+
+    reader = ParquetReader()
+    reader.open(pa.BufferReader(buffer))
+    schema, size = reader.metadata.schema, 0
+    for place in range(len(schema)):
+        path = schema.column(place).path
+        size += path.count(".") * len(path)
+        if size > _MAX_PATHS:
+            raise InputError(f"the column {path[:80]!r}, or others, have too many dots in their names: rename them")
+
+
+def _groups(names: list[str], page_bytes: Mapping[str, int]) -> Iterator[list[str]]:
+    """Yields columns to unpack together, within the bound of pages. Raises: InputError for one that is beyond it alone."""
+    group: list[str] = []
+    left = MAX_PAGE_BYTES
+    for name in names:
+        size = page_bytes.get(name, 0)
+        if size > MAX_PAGE_BYTES:
+            raise InputError(
+                f"a page of column {name[:80]!r} becomes {size:,} bytes, at most {MAX_PAGE_BYTES:,} are unpacked at once: write "
+                "it with smaller row groups"
+            )
+        if size > left:
+            yield group
+            group, left = [], MAX_PAGE_BYTES
+        group.append(name)
+        left -= size
+    if group:
+        yield group
 
 
 class _Columns:
     """What has come of each column: text as cells already, all else as it is packed."""
 
     def __init__(self, names: list[str]) -> None:
-        self.num_rows = 0
         self._pieces: dict[str, list[Any]] = {name: [] for name in names}
         self._known: dict[str, dict[str, str]] = {name: {} for name in names}
 
-    def add(self, batch: Any) -> None:
-        """Takes some rows."""
-        self.num_rows += batch.num_rows
-        for name, pieces in self._pieces.items():
+    def add(self, batch: Any, names: list[str]) -> None:
+        """Takes some rows of some columns."""
+        for name in names:
             column = batch.column(name)
-            pieces.append(_texts(column, self._known[name]) if _is_text(column.type) else column)
+            self._pieces[name].append(_texts(column, self._known[name]) if _is_text(column.type) else column)
 
     def cells(self) -> Iterator[tuple[str, Cells]]:
-        """Yields name and cells, in the file's order; what they were made of is let go."""
+        """Yields name and cells, in the file's order; their Arrow pieces are freed."""
         for name in list(self._pieces):
             pieces = self._pieces.pop(name)
             self._known.pop(name)

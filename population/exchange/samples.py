@@ -37,13 +37,13 @@ _FEW: Final = 10
 
 @dataclass(frozen=True)
 class Check:
-    """On how many seeded inputs two models are compared, found by arithmetic. at_once: so many are computed together."""
+    """How many seeded inputs two models are compared on, and how many of them are computed together."""
 
     num_inputs: int
     at_once: int
 
     def pieces(self, graph: OpGraph, seed: int = 0) -> Iterator[dict[str, torch.Tensor]]:
-        """Yields the inputs, so many at once."""
+        """Yields the inputs, ``at_once`` at a time."""
         for first in range(0, self.num_inputs, self.at_once):
             yield seeded_inputs(graph, min(self.at_once, self.num_inputs - first), seed, first)
 
@@ -56,8 +56,8 @@ def check_of(graph: OpGraph) -> Check:
     if sample_bytes(graph) > MOST_SAMPLE_BYTES or work > MOST_SAMPLE_WORK:
         return Check(0, 1)
     shapes = [dims.sizes(graph.value_shapes[node], graph.symbols) for _, node in graph.outputs]
-    told = max(1, sum(4 * math.prod(shape) for shape in shapes))
-    count = max(1, min(NUM_INPUTS, WORK // work, OUTPUT_BYTES // told))
+    output_bytes = max(1, sum(4 * math.prod(shape) for shape in shapes))
+    count = max(1, min(NUM_INPUTS, WORK // work, OUTPUT_BYTES // output_bytes))
     return Check(count, samples_at_once(graph, count))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-#: Types that come to Arrow as bytes that nobody reads, as another number, or not at all.
+#: Types that come to Arrow as opaque bytes, as another number, or not at all.
 _AS_TEXT = frozenset(("uhugeint", "bit", "bignum", "union", "variant", "geometry", "time with time zone"))
 _NESTED = frozenset(("list", "array", "struct", "map"))
 

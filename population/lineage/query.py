@@ -37,7 +37,7 @@ _DESCRIBE = re.compile(r"\s*(?:describe|desc)\s+\"?(\w+)\"?\s*;?\s*", re.IGNOREC
 _COMMENT = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
 _EXPLAIN = re.compile(rf"{_COMMENT}explain\b{_COMMENT}(?:analy[sz]e\b)?{_COMMENT}", re.IGNORECASE | re.DOTALL)
 _BATCH_ROWS = 16_384
-#: So many characters of an error of DuckDB are told.
+#: The most characters that are shown of an error of DuckDB.
 MAX_MESSAGE = 2_000
 
 

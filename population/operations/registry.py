@@ -120,7 +120,7 @@ class Operation:
 
     @property
     def module(self) -> str:
-        """The module that holds what it computes by: another package's, where one of its functions lies there."""
+        """The module of its functions: another package's, where one of them comes from there."""
         modules = (self.run.__module__, self.run_single.__module__)
         return next((module for module in modules if not module.startswith(_OURS)), modules[0])
 

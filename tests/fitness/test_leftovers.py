@@ -85,3 +85,11 @@ def test_closing_twice_changes_nothing(tmp_path: Path) -> None:
     leftovers.close()
     leftovers.close()
     assert not leftovers.folder.exists()
+
+
+def test_leftovers_that_cannot_be_watched_leave_no_folder_and_no_descriptor(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(FileNotFoundError, match="/no/such/python"):
+        Leftovers(tmp_path)
+    assert (list(tmp_path.iterdir()), len(os.listdir("/proc/self/fd"))) == ([], len(before))

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 from fitness.ray_actors import RayEvaluator
-from fitness.ray_cluster import MAX_FOLDER_BYTES, short_folder
+from fitness.ray_cluster import MAX_FOLDER_BYTES, new_leftovers, short_folder
 from population.errors import EvaluatorFailed
 from tests.fitness.contract import run
 from tests.fitness.toys import MATERIALISE, PLUGINS, toy_benchmark, toy_graph, unit_of
@@ -81,3 +81,11 @@ def test_the_folder_for_ray_is_one_that_its_sockets_can_lie_below(monkeypatch: p
     monkeypatch.setenv("RAY_TMPDIR", long)
     with pytest.raises(EvaluatorFailed, match=f"RAY_TMPDIR={long} is too long .* at most {MAX_FOLDER_BYTES} bytes"):
         short_folder()
+
+
+def test_a_folder_that_is_not_there_is_refused_in_words(monkeypatch):
+    monkeypatch.setenv("RAY_TMPDIR", "/no/such/folder")
+    with pytest.raises(
+        EvaluatorFailed, match=r"No such file or directory: /no/such/folder/.*: set RAY_TMPDIR to a folder"
+    ):
+        new_leftovers()

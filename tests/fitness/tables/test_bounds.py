@@ -79,6 +79,29 @@ def test_pages_that_become_large_are_refused_before_they_are_unpacked(monkeypatc
     assert 0 <= _in_a_child(read) < 30 << 20
 
 
+def test_a_wide_table_is_read_some_columns_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["a", "a.b", *(f"c{n}" for n in range(20)), "a.b.c"]
+    data = written(pa.table({name: np.random.default_rng(n).random(1000) for n, name in enumerate(names)}))
+    whole = read_table(data, "parquet").columns
+    assert 20_000 < walk_pages(data, parquet.ParquetFile(BytesIO(data)).metadata).below["a"] < 30_000
+    monkeypatch.setattr(reading, "MAX_PAGE_BYTES", 30_000)
+    found = read_table(data, "parquet").columns
+    assert list(found) == names
+    for name in names:
+        np.testing.assert_array_equal(found[name], whole[name])
+
+
+def test_a_name_of_very_many_dots_is_refused_before_pyarrow_takes_it_apart() -> None:
+    """Its 60,000 beginnings have 1.8 GB."""
+    data = written(pa.table({"." * 60_000: [1]}))
+
+    def read() -> None:
+        with pytest.raises(InputError, match="too many dots in their names"):
+            read_table(data, "parquet")
+
+    assert 0 <= _in_a_child(read) < 30 << 20
+
+
 def test_pages_that_many_columns_share_are_not_walked_for_each_of_them() -> None:
     data = written(pa.table({"x": list(range(1000))}))
     column = parquet.ParquetFile(BytesIO(data)).metadata.row_group(0)
@@ -90,10 +113,8 @@ def test_pages_that_many_columns_share_are_not_walked_for_each_of_them() -> None
 def test_a_header_that_runs_beyond_its_column_is_refused() -> None:
     data = written(pa.table({"x": list(range(1000))}))
     column = parquet.ParquetFile(BytesIO(data)).metadata.row_group(0).column(0)
-    place = {
-        name: getattr(column, name) for name in ("data_page_offset", "has_dictionary_page", "dictionary_page_offset")
-    }
-    cut = type("Column", (), {**place, "total_compressed_size": 3})()
+    names = ("data_page_offset", "has_dictionary_page", "dictionary_page_offset", "path_in_schema")
+    cut = type("Column", (), {**{name: getattr(column, name) for name in names}, "total_compressed_size": 3})()
     group = type("Group", (), {"num_columns": 1, "column": lambda self, place: cut})()
     lies = type("Lies", (), {"num_row_groups": 1, "row_group": lambda self, number: group})()
     with pytest.raises(InputError, match="headers of its pages are damaged"):
