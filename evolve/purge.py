@@ -58,7 +58,7 @@ def purge(home: Home, handle: str, clock: Clock, *, is_forced: bool = False) -> 
 
     Args:
         is_forced: also where it made a block that is in production (which stays in the store), or has forks (whose
-            pedigree then ends with their founders), or where nobody can say what another campaign needs (all objects stay).
+            pedigree then ends with their founders), or where it is not known what another campaign needs (all objects stay).
 
     Raises:
         NotFound: there is no such campaign. Locked: a campaign of this home runs. InputError: it is needed. DamageError,
@@ -146,7 +146,7 @@ def _held_by_others(home: Home, handle: str, *, is_forced: bool) -> set[str] | N
                 return None
             kind = StorageError if isinstance(error, StorageError) else DamageError
             raise kind(
-                f"nobody can say what campaign {other!r} needs, so nothing was removed: {error} (or purge that one first, or "
+                f"it is not known what campaign {other!r} needs, nothing was removed: {error} (or purge that one first, or "
                 "give --force: all rows and blocks then stay in the store)"
             ) from error
     return held

@@ -45,7 +45,7 @@ def _checked(home: Home, progress: Callable[[int, int], None]) -> Check:
     damaged = [d for d in check.damaged if d.heads or d.kind != "missing" or d.object not in removing]
     left = sum(1 for path in home.store_root.rglob(f"{TEMPORARY_PREFIX}*") if path.is_file())
     if left:
-        notes.append(f"{left} temporary files of writers that were killed, or that write just now; no reader sees them")
+        notes.append(f"{left} temporary files of killed or running writers; readers ignore them")
     return replace(check, damaged=tuple(damaged), notes=(*check.notes, *notes))
 
 
@@ -56,7 +56,7 @@ def _half_purged(home: Home, notes: list[str]) -> set[str]:
         for tombstone in tombstones(home):
             if tombstone["purged"] is None:
                 notes.append(
-                    f"the purge of {tombstone['campaign']} is under way, or was cut short: `evolve purge` ends it"
+                    f"the purge of {tombstone['campaign']} is under way or was cut short: repeat `evolve purge` to finish it"
                 )
                 removing |= set(tombstone.get("objects", ()))
     except (DamageError, StorageError) as error:
