@@ -5,7 +5,7 @@ Nouns: *check* and *damage* (as in ``population.damage``).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -69,27 +69,26 @@ def _needed(home: Home, notes: list[str]) -> dict[str, str]:
     needed: dict[str, str] = {}
     for handle in home.campaigns():
         try:
-            needed |= _needed_by(home, handle)
-        except (DamageError, StorageError) as error:
-            notes.append(f"what campaign {handle} needs is not known: {error} (evolve fsck lineage says more)")
+            needed.update(_needed_by(home, handle))  # on an error, what came before it stays
+        except (DamageError, InputError, StorageError) as error:
+            notes.append(f"it is not known what else campaign {handle} needs: {error} (see evolve fsck lineage)")
     return needed
 
 
-def _needed_by(home: Home, handle: str) -> dict[str, str]:
+def _needed_by(home: Home, handle: str) -> Iterator[tuple[str, str]]:
+    """Yields what a campaign needs, and who needs it; raises where the next file cannot be read."""
     who = f"campaign {handle}"
-    needed = {}
     with suppress(NotFound):  # nothing committed yet
-        needed = {str(row["block"]): who for row in home.lineage_reader().rare_rows(handle, "blocks")}
+        for row in home.lineage_reader().rare_rows(handle, "blocks"):
+            yield str(row["block"]), who
     origin = origin_of(home, handle)
     for founder in origin.founders if origin else ():
-        needed[cid_of_digest(founder.digest, "raw")] = f"{who}, which begins with it"
-    with suppress(InputError):  # a config of another version names no data that are known
-        config = home.config_of(handle)
-        if config.data is not None and config.data.digest:
-            needed[cid_of_digest(bytes.fromhex(config.data.digest), "raw")] = f"{who}, as its data"
-        if config.model is not None and config.model.block:
-            needed[config.model.block] = f"{who}, as its model"
-    return needed
+        yield cid_of_digest(founder.digest, "raw"), f"{who}, which begins with it"
+    config = home.config_of(handle)
+    if config.data is not None and config.data.digest:
+        yield cid_of_digest(bytes.fromhex(config.data.digest), "raw"), f"{who}, as its data"
+    if config.model is not None and config.model.block:
+        yield config.model.block, f"{who}, as its model"
 
 
 def to_value(check: Check) -> dict[str, Any]:
