@@ -13,7 +13,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,13 +44,19 @@ KEPT = ("seed", "state", "generations", "evaluations", "population", "lineage", 
 _UNREADABLE = (DamageError, InputError, StorageError)
 
 
-def tombstones(home: Home) -> list[dict[str, Any]]:
-    """Returns what is still known of purged campaigns, by handle. Raises DamageError."""
-    return (
-        [_read(home.files, path) for path in sorted(home.tombstones_root.glob("*.json"))]
-        if home.tombstones_root.is_dir()
-        else []
-    )
+def tombstones(home: Home, unread: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Returns what is still known of purged campaigns, by handle.
+
+    Args:
+        unread: gets a message for each tombstone that cannot be read; it is left out.
+    """
+    found = []
+    for path in sorted(home.tombstones_root.glob("*.json")):
+        try:
+            found.append(_read(home.files, path))
+        except (DamageError, StorageError) as error:
+            unread(str(error))
+    return found
 
 
 def purge(home: Home, handle: str, clock: Clock, *, is_forced: bool = False) -> dict[str, Any]:

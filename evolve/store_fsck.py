@@ -52,15 +52,11 @@ def _checked(home: Home, progress: Callable[[int, int], None]) -> Check:
 def _half_purged(home: Home, notes: list[str]) -> set[str]:
     """Returns the objects that purges under way, or cut short, are removing."""
     removing: set[str] = set()
-    try:
-        for tombstone in tombstones(home):
-            if tombstone["purged"] is None:
-                notes.append(
-                    f"the purge of {tombstone['campaign']} is under way or was cut short: repeat `evolve purge` to finish it"
-                )
-                removing |= set(tombstone.get("objects", ()))
-    except (DamageError, StorageError) as error:
-        notes.append(str(error))
+    for tombstone in tombstones(home, notes.append):
+        if tombstone["purged"] is None:
+            name = tombstone["campaign"]
+            notes.append(f"the purge of {name} is under way or was cut short: repeat `evolve purge` to finish it")
+            removing |= set(tombstone.get("objects", ()))
     return removing
 
 
