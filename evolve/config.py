@@ -226,7 +226,7 @@ def check_config(values: Mapping[str, Any], where: str = "config") -> CampaignCo
 def read_yaml(path: Path) -> dict[str, Any]:
     """Returns a YAML mapping; refuses aliases, repeated keys, files above 1 MiB and anything that is not a mapping."""
     try:
-        data = read_user_file(path, MAX_BYTES, str(path), remedy="no config is so long", error=ConfigError)
+        data = read_user_file(path, MAX_BYTES, str(path), remedy="is it a config?", error=ConfigError)
     except NotFound as error:
         raise ConfigError(f"{error}. Configs that ship with the project: {_shipped()}") from None
     try:

@@ -255,7 +255,7 @@ def _home(place: Path) -> Check:
     told = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none"
     interrupted = "evolve status shows them, evolve resume goes on" if "interrupted" in states else ""
     if "damaged" in states:
-        interrupted = "evolve status says what is wrong with those that are damaged"
+        interrupted = "evolve status says what is wrong with the damaged ones"
     found = f"{path(place)}: campaigns: {told}; {count(blocks)} blocks, {heads} heads"
     return Check("home", "note" if interrupted else "ok", found, interrupted)
 

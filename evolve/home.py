@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evolve.storage_errors import told_storage
+from evolve.storage_errors import as_storage_error
 from population.errors import DamageError, InputError, NewerHome, NotFound, StorageError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Home:
         Raises:
             InputError: the folder holds something else. StorageError: it cannot be written; nothing was made then.
         """
-        with told_storage(path):
+        with as_storage_error(path):
             if (path / VERSION_FILE).exists():
                 return Home.open(path, tracking_uri)
             if path.exists() and not _is_empty(path):
@@ -192,7 +192,7 @@ class Home:
         if not self.campaigns_root.is_dir():
             return []
         purged = {path.stem for path in self.tombstones_root.glob("*.json")}
-        with told_storage(self.campaigns_root):
+        with as_storage_error(self.campaigns_root):
             found = [entry for entry in self.campaigns_root.iterdir() if _is_campaign(entry)]
             found = [entry for entry in found if entry.name not in purged]
             return [entry.name for entry in sorted(found, key=lambda entry: (_begun(entry), entry.name))]
@@ -217,7 +217,7 @@ class Home:
             try:
                 key = self.key_of(handle).hex()
             except (InputError, DamageError, StorageError):
-                continue  # of another version, or damaged: nobody can say that it is the campaign that is looked for
+                continue  # of another version, or damaged: its key is not known
             if key == key_hex:
                 found.append((handle, self.state_of(handle)))
         return found
@@ -245,7 +245,7 @@ class Home:
         return recorded if recorded in LEFT else "interrupted"
 
     def state_as_far_as_known(self, handle: str) -> str:
-        """Returns what ``state_of`` does; "damaged" where a file of the campaign cannot be read, so that others can go on."""
+        """Returns what ``state_of`` does, or "damaged" where a file of the campaign cannot be read."""
         try:
             return self.state_of(handle)
         except (DamageError, InputError, StorageError):
@@ -274,7 +274,7 @@ class Home:
 
     def _reserve(self, handle: str) -> bool:
         folder = self.campaign_dir(handle)
-        with told_storage(folder):
+        with as_storage_error(folder):
             try:
                 folder.mkdir(parents=True)
             except FileExistsError:
@@ -346,7 +346,7 @@ def _remove_folders(made: list[Path]) -> None:
 def _check_version(path: Path) -> int:
     """Returns the format of the home at this path; raises where there is none, or a newer one."""
     file = path / VERSION_FILE
-    with told_storage(path):
+    with as_storage_error(path):
         if not file.is_file():
             raise NotFound(f"not a home: {path} ({_why(path)}). `evolve run CONFIG` makes one; --home names another.")
         with file.open("rb") as opened:

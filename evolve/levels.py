@@ -22,17 +22,17 @@ def is_enough(level: str, accepted: str) -> bool:
 
 
 def checked_level(accepted: str) -> str:
-    """Returns the level that somebody accepts. Raises InputError where there is none of this name."""
+    """Returns the name of a level. Raises InputError where no level has this name."""
     if accepted not in LEVELS:
         raise InputError(f"--accept-level {accepted!r}: choose full, reduced or none")
     return accepted
 
 
 def check_user_code(accepted: str, brought: Sequence[str], level: str) -> None:
-    """Refuses to run a plugin's code in a jail that somebody did not accept; validated graphs run at any level.
+    """Refuses to run a plugin's code in a jail below the accepted level; validated graphs run at any level.
 
     Args:
-        accepted: the least level that somebody takes. brought: the modules with code that is not ours.
+        accepted: the least level that is accepted. brought: the modules with code that is not ours.
 
     Raises:
         ConfigError: with what to do.

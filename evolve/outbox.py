@@ -24,7 +24,7 @@ SHARE = 0.02
 FLUSH_S, LONGEST_S = 1.0, 10.0
 RETRY_S = 5.0
 TRIES = 3
-#: Threads that went on when their outbox was closed: somebody on the other side hangs. See ``evolve.cli.ending``.
+#: Threads that still ran when their outbox was closed, since the tracker hangs. See ``evolve.cli.ending``.
 given_up: list[threading.Thread] = []
 
 
@@ -91,7 +91,7 @@ class Outbox:
             self._queue.put(None, timeout=timeout_s)
             thread.join(max(deadline - self._clock.monotonic(), 0.0))
         except queue.Full:
-            pass  # it does not even take notes
+            pass  # the tracker hangs and the queue is full
         self.is_late = thread.is_alive()
         if self.is_late:
             given_up.append(thread)

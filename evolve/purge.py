@@ -13,7 +13,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,13 +44,19 @@ KEPT = ("seed", "state", "generations", "evaluations", "population", "lineage", 
 _UNREADABLE = (DamageError, InputError, StorageError)
 
 
-def tombstones(home: Home) -> list[dict[str, Any]]:
-    """Returns what is still known of purged campaigns, by handle. Raises DamageError."""
-    return (
-        [_read(home.files, path) for path in sorted(home.tombstones_root.glob("*.json"))]
-        if home.tombstones_root.is_dir()
-        else []
-    )
+def tombstones(home: Home, unread: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Returns what is still known of purged campaigns, by handle.
+
+    Args:
+        unread: gets a message for each tombstone that cannot be read; it is left out.
+    """
+    found = []
+    for path in sorted(home.tombstones_root.glob("*.json")):
+        try:
+            found.append(_read(home.files, path))
+        except (DamageError, StorageError) as error:
+            unread(str(error))
+    return found
 
 
 def purge(home: Home, handle: str, clock: Clock, *, is_forced: bool = False) -> dict[str, Any]:
@@ -58,7 +64,7 @@ def purge(home: Home, handle: str, clock: Clock, *, is_forced: bool = False) -> 
 
     Args:
         is_forced: also where it made a block that is in production (which stays in the store), or has forks (whose
-            pedigree then ends with their founders), or where nobody can say what another campaign needs (all objects stay).
+            pedigree then ends with their founders), or where it is not known what another campaign needs (all objects stay).
 
     Raises:
         NotFound: there is no such campaign. Locked: a campaign of this home runs. InputError: it is needed. DamageError,
@@ -146,7 +152,7 @@ def _held_by_others(home: Home, handle: str, *, is_forced: bool) -> set[str] | N
                 return None
             kind = StorageError if isinstance(error, StorageError) else DamageError
             raise kind(
-                f"nobody can say what campaign {other!r} needs, so nothing was removed: {error} (or purge that one first, or "
+                f"it is not known what campaign {other!r} needs, nothing was removed: {error} (or purge that one first, or "
                 "give --force: all rows and blocks then stay in the store)"
             ) from error
     return held

@@ -1,4 +1,4 @@
-"""Small files of JSON beside a campaign's log: read whole, within a bound, and checked before anything believes them.
+"""Small files of JSON beside a campaign's log: read whole, within a bound, and checked before they are used.
 
 Nouns: *shape* (what a field of a file may hold: a predicate and its words).
 """

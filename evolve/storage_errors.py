@@ -34,7 +34,7 @@ def storage_error(error: OSError, path: Path | str | None = None) -> StorageErro
 
 
 @contextmanager
-def told_storage(path: Path) -> Iterator[None]:
+def as_storage_error(path: Path) -> Iterator[None]:
     """Turns an OSError inside into a StorageError that names the path and the remedy."""
     try:
         yield

@@ -5,7 +5,7 @@ Nouns: *check* and *damage* (as in ``population.damage``).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -45,22 +45,18 @@ def _checked(home: Home, progress: Callable[[int, int], None]) -> Check:
     damaged = [d for d in check.damaged if d.heads or d.kind != "missing" or d.object not in removing]
     left = sum(1 for path in home.store_root.rglob(f"{TEMPORARY_PREFIX}*") if path.is_file())
     if left:
-        notes.append(f"{left} temporary files of writers that were killed, or that write just now; no reader sees them")
+        notes.append(f"{left} temporary files of killed or running writers; readers ignore them")
     return replace(check, damaged=tuple(damaged), notes=(*check.notes, *notes))
 
 
 def _half_purged(home: Home, notes: list[str]) -> set[str]:
     """Returns the objects that purges under way, or cut short, are removing."""
     removing: set[str] = set()
-    try:
-        for tombstone in tombstones(home):
-            if tombstone["purged"] is None:
-                notes.append(
-                    f"the purge of {tombstone['campaign']} is under way, or was cut short: `evolve purge` ends it"
-                )
-                removing |= set(tombstone.get("objects", ()))
-    except (DamageError, StorageError) as error:
-        notes.append(str(error))
+    for tombstone in tombstones(home, notes.append):
+        if tombstone["purged"] is None:
+            name = tombstone["campaign"]
+            notes.append(f"the purge of {name} is under way or was cut short: repeat `evolve purge` to finish it")
+            removing |= set(tombstone.get("objects", ()))
     return removing
 
 
@@ -69,27 +65,26 @@ def _needed(home: Home, notes: list[str]) -> dict[str, str]:
     needed: dict[str, str] = {}
     for handle in home.campaigns():
         try:
-            needed |= _needed_by(home, handle)
-        except (DamageError, StorageError) as error:
-            notes.append(f"what campaign {handle} needs is not known: {error} (evolve fsck lineage says more)")
+            needed.update(_needed_by(home, handle))  # on an error, what came before it stays
+        except (DamageError, InputError, StorageError) as error:
+            notes.append(f"it is not known what else campaign {handle} needs: {error} (see evolve fsck lineage)")
     return needed
 
 
-def _needed_by(home: Home, handle: str) -> dict[str, str]:
+def _needed_by(home: Home, handle: str) -> Iterator[tuple[str, str]]:
+    """Yields what a campaign needs, and who needs it; raises where the next file cannot be read."""
     who = f"campaign {handle}"
-    needed = {}
     with suppress(NotFound):  # nothing committed yet
-        needed = {str(row["block"]): who for row in home.lineage_reader().rare_rows(handle, "blocks")}
+        for row in home.lineage_reader().rare_rows(handle, "blocks"):
+            yield str(row["block"]), who
     origin = origin_of(home, handle)
     for founder in origin.founders if origin else ():
-        needed[cid_of_digest(founder.digest, "raw")] = f"{who}, which begins with it"
-    with suppress(InputError):  # a config of another version names no data that are known
-        config = home.config_of(handle)
-        if config.data is not None and config.data.digest:
-            needed[cid_of_digest(bytes.fromhex(config.data.digest), "raw")] = f"{who}, as its data"
-        if config.model is not None and config.model.block:
-            needed[config.model.block] = f"{who}, as its model"
-    return needed
+        yield cid_of_digest(founder.digest, "raw"), f"{who}, which begins with it"
+    config = home.config_of(handle)
+    if config.data is not None and config.data.digest:
+        yield cid_of_digest(bytes.fromhex(config.data.digest), "raw"), f"{who}, as its data"
+    if config.model is not None and config.model.block:
+        yield config.model.block, f"{who}, as its model"
 
 
 def to_value(check: Check) -> dict[str, Any]:

@@ -75,13 +75,13 @@ def _program(
 
 
 def _check_here() -> None:
-    """Raises InputError where the current folder was removed: no path from here leads anywhere."""
+    """Raises InputError where the current folder was removed: no relative path can be resolved."""
     from population.errors import InputError
 
     try:
         Path.cwd()
     except OSError as error:
-        raise InputError("the current folder is gone, or may not be looked at: cd to another one") from error
+        raise InputError("the current folder was removed, or may not be read: cd to another one") from error
 
 
 LIFE = (run, resume, pause, stop, status, watch, fork, tune)

@@ -42,7 +42,7 @@ def export_block(
     safetensors   one file: the tensors by name, the graph in the metadata; `evolve blocks import` reads it
     torch         FILE.py, an nn.Module that needs torch alone, and FILE.safetensors with its weights
 
-    A block with an operation of another package goes as safetensors alone, and runs in a jail.
+    A block with an operation of another package is exported only as safetensors, and runs in a jail.
 
     Examples:
       evolve blocks export digits --format onnx
@@ -64,8 +64,8 @@ def export_block(
     cid = resolve_block(opened, name)
     file = to or Path(f"{name[:24]}{'' if whole else f'-{chosen}'}{ENDINGS[kind]}")
     _check_name(file, ENDINGS[kind])
-    block, told = opened.block_store().get(cid), _title(cid, whole, chosen)
-    made = export(block, kind, file.stem, None if whole else chosen, told, checked_level(accept_level))
+    block, title = opened.block_store().get(cid), _title(cid, whole, chosen)
+    made = export(block, kind, file.stem, None if whole else chosen, title, checked_level(accept_level))
     folder = file.absolute().parent
     place(opened.files, folder, made.files)
     found = {

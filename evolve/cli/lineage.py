@@ -78,7 +78,7 @@ def rebuild(
     """Make an individual again from its pedigree, and check that it has the same bits.
 
     Works for every individual ever judged, also for those that nobody kept. Ancestors that have no row in this home (an
-    imported model, a purged campaign) are taken as they lie in the store, and named. Exit code 0: the same; 1: not the
+    imported model, a purged campaign) are read from the store, and named. Exit code 0: the same; 1: not the
     same; 3: it cannot be said here (data missing, another environment), with the reason.
 
     Examples:
@@ -104,7 +104,7 @@ def _tell(found: dict[str, Any]) -> None:
 
     name, births = short_id(str(found["id"])), found["steps"]
     for leaf in found["leaves"]:
-        output.note(f"taken as it lies in the store: {short_id(leaf['individual'])}, {leaf['what']}")
+        output.note(f"read from the store, not made again: {short_id(leaf['individual'])}, {leaf['what']}")
     if found["same"] is None:
         output.note(f"{name}: it cannot be said here whether it can be rebuilt: {found.get('reason', '')}")
     elif found["same"]:

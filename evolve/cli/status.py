@@ -24,8 +24,8 @@ def status(
 ) -> None:
     """Show the campaigns of this home: running, paused, stopped, interrupted, failed or done, and what to do next.
 
-    Works from another terminal while campaigns run. A campaign that was gone on with in another environment says so. One
-    whose files are damaged is listed with what is wrong, and the exit code is 1.
+    Works from another terminal while campaigns run. A campaign that was gone on with in another environment says so. A damaged
+    campaign is listed with the reason, a damaged record of a purge is named; the exit code is 1 then.
 
     Examples:
       evolve status
@@ -57,14 +57,23 @@ def status(
 
 
 def _show_purged(home: Home, as_json: bool) -> None:
-    from datetime import UTC, datetime
-
     from evolve.purge import tombstones
 
-    found = tombstones(home)
+    unread: list[str] = []
+    found = tombstones(home, unread.append)
     if as_json:
         output.show_json(found)
-        return
+    else:
+        output.show(_purged_table(found))
+    for text in unread:
+        output.note(text)
+    if unread:
+        raise typer.Exit(1)
+
+
+def _purged_table(found: list[dict[str, Any]]) -> Any:
+    from datetime import UTC, datetime
+
     rows = [
         (
             stone["campaign"],
@@ -77,7 +86,7 @@ def _show_purged(home: Home, as_json: bool) -> None:
         )
         for stone in found
     ]
-    output.show(output.table(("campaign", "purged", "seed", "evaluations", "campaign key"), rows))
+    return output.table(("campaign", "purged", "seed", "evaluations", "campaign key"), rows)
 
 
 def _as_table(found: list[dict[str, Any]]) -> Any:

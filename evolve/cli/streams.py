@@ -1,7 +1,7 @@
-"""Standard output and standard error as this program writes them: whatever is printed passes here.
+"""Standard output and standard error as this program writes them; all output passes here.
 
-Text that data brought along (names, cells, messages of others) may hold what a terminal obeys; such characters are written
-as in Python's source, a backslash and a number. A stream that was closed takes nothing; one that refuses is told in words.
+Data (names, cells, messages of others) may hold control characters. They are written as in Python's source: a backslash and a
+number. A closed stream is replaced by one that discards everything; a write that fails is an error in words.
 
 Nouns: *screen* (a stream behind this wall).
 """
@@ -123,7 +123,7 @@ def _meaning(error: OSError) -> int:
 
 
 def _let_go(number: int) -> None:
-    """Points a stream that refuses at nothing, so that Python's own last words do not fail."""
+    """Points a stream that refuses at /dev/null, so that Python's own flush at exit does not fail."""
     with suppress(OSError):
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, number)

@@ -141,6 +141,9 @@ def test_an_answered_question_has_its_answer(scene: Scene, blocks: dict[str, Ten
     assert (again.decision, again.look, again.alpha, again.heldout) == (first.decision, 1, first.alpha, first.heldout)
     assert again.reasons[:-1] == first.reasons
     assert looks(scene) == [("looked", 1), ("refused", 1)]
+    for number, asked in enumerate(({"margin": 0.03}, {"floors": {"ultimate": 0.95}}), start=2):
+        assert [ask(scene, cid, **asked).look for _ in range(2)] == [number, number]  # another question, another look
+    assert ask(scene, cid).look == 1
 
 
 def test_whatever_else_is_asked_takes_a_look_of_its_own(scene: Scene, blocks: dict[str, TensorBlock]) -> None:

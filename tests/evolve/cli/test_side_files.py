@@ -254,3 +254,12 @@ def test_a_small_file_of_a_tebibyte_is_not_read(program: Program, finished: Done
     for command in ("status", "status --purged", "heads", "report", "lineage"):
         answer = program(*COMMANDS[command], "--home", home)
         assert answer.code in (0, 1, 2, 3), answer
+
+
+def test_a_damaged_tombstone_hides_no_other(program: Program, finished: Done, tmp_path: Path) -> None:
+    home = Path(shutil.copytree(finished.home, tmp_path / "home"))
+    (home / "tombstones" / "a.json").write_text("{")
+    (home / "tombstones" / "gone.json").write_text(json.dumps(TOMBSTONE))
+    for options in ([], ["--json"]):
+        answer = program("status", "--purged", *options, "--home", home)
+        assert (answer.code, "gone" in answer.out, "a.json" in answer.err) == (1, True, True), answer

@@ -61,6 +61,9 @@ def test_files_that_cannot_be_read_are_notes_and_no_fault_of_ours(own_home: Path
     (own_home / "tombstones" / "gone.json").write_text(json.dumps(stone))
     (own_home / "campaigns" / "tiny" / "fork.json").mkdir()
     check = check_home(Home.open(own_home))
+    (own_home / "campaigns" / "tiny" / "fork.json").rmdir()
+    (own_home / "campaigns" / "tiny" / "config.yaml").write_text("{")
+    assert any("config.yaml" in note for note in check_home(Home.open(own_home)).notes)
     assert check.is_whole
     assert [word for word in ("purge of gone", "fork.json") if any(word in note for note in check.notes)] == [
         "purge of gone", "fork.json"
