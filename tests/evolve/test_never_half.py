@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -31,10 +30,10 @@ from population.files import FileSystem, LocalFiles
 from population.store import BlockStore
 from tests.evolve import whole
 from tests.evolve.kills import MOMENTS, Killed, killed_at, points_of
+from tests.old_homes import unpack
 from tests.population.faulty_files import FaultyFiles
 from tests.population.strategies import mlp, random_stack
 
-GOLDENS = Path(__file__).resolve().parents[1] / "goldens"
 FILES = LocalFiles()
 Made = Mapping[str, bytes]
 
@@ -145,9 +144,7 @@ def content_of(root: Path) -> dict[str, str]:
 def test_an_upgrade_that_is_killed_anywhere_leaves_a_home_of_one_format_or_the_next(
     tmp_path: Path, told: Callable[[str], None]
 ) -> None:
-    with tarfile.open(GOLDENS / "home-1.tar.gz") as archive:
-        archive.extractall(tmp_path / "kept", filter="data")
-    kept = tmp_path / "kept" / "home-1"
+    kept = unpack(tmp_path / "kept")
     content = content_of(kept)
 
     def fresh_home() -> Home:

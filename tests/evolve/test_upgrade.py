@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tarfile
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +21,7 @@ from population.errors import InputError, Locked, NewerHome
 from population.files import LocalFiles
 from population.lineage.writer import LineageWriter
 from tests.evolve import small
+from tests.old_homes import unpack
 
 #: What an upgrade writes, and what names the process that looked last.
 PASSING = ("VERSION", "lineage.lock")
@@ -37,9 +37,7 @@ def quick_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def old(tmp_path: Path) -> Home:
     """A home that version 1 of the program wrote: a finished campaign, and one that was interrupted."""
-    with tarfile.open(GOLDENS / "home-1.tar.gz") as archive:
-        archive.extractall(tmp_path, filter="data")
-    return Home.open(tmp_path / "home-1")
+    return Home.open(unpack(tmp_path))
 
 
 def _resume(home: Home) -> dict[str, Any]:

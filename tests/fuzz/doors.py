@@ -9,7 +9,6 @@ import io
 import json
 import mmap
 import random  # noqa: TID251 - nothing is derived from what is drawn here
-import tarfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,9 +43,9 @@ from population.exchange import seeded_inputs
 from population.nodes import Channel
 from tests.evolve.blocks import classifier
 from tests.fuzz import mutations as change
+from tests.old_homes import unpack
 
 ROOT = Path(__file__).resolve().parents[2]
-GOLDEN = ROOT / "tests" / "goldens" / "home-1.tar.gz"
 _NUMBERS = np.random.default_rng(3).normal(size=(40, 4))
 CHANNELS = (Channel("a", (4,)), Channel("image", (1, 4, 4)))
 
@@ -269,9 +268,7 @@ def _enter_answer(path: Path) -> None:
 @cache
 def golden_home(folder: Path) -> Path:
     """A home with a finished campaign and an interrupted one."""
-    with tarfile.open(GOLDEN) as archive:
-        archive.extractall(folder, filter="data")
-    return folder / "home-1"
+    return unpack(folder)
 
 
 #: Files of a home that are read by name, and are no part of its store or its log.
