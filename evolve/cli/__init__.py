@@ -38,7 +38,7 @@ def _run() -> int:
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
     except KeyboardInterrupt:
-        return 130
+        return failure.INTERRUPTED
     except Exception as error:  # noqa: BLE001 -- the outermost wall: every exception becomes a message and an exit code
         return failure.report(error)
     return 0

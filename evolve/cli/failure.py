@@ -7,7 +7,9 @@ import traceback
 
 from evolve.cli.output import note
 
-FAULT_OF_OURS = 70
+INTERRUPTED, FAULT_OF_OURS = 130, 70
+#: DuckDB raises a RuntimeError with this text in place of KeyboardInterrupt.
+_DUCKDB_INTERRUPTED = "Query interrupted"
 
 
 def report(error: Exception) -> int:
@@ -15,6 +17,8 @@ def report(error: Exception) -> int:
     from evolve.storage_errors import storage_error
     from population.errors import EvolveError
 
+    if isinstance(error, RuntimeError) and str(error) == _DUCKDB_INTERRUPTED:
+        return INTERRUPTED
     if isinstance(error, OSError):
         error = storage_error(error) or error
     if isinstance(error, EvolveError):

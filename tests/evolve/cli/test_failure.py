@@ -56,7 +56,8 @@ def test_an_unexpected_error_is_ours_and_its_traceback_lies_in_a_file(capsys: py
 def test_the_program_ends_with_70_for_a_fault_and_130_for_an_interrupt(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for error, code in ((RuntimeError("odd"), 70), (KeyboardInterrupt(), 130)):
+    in_duckdb = RuntimeError("Query interrupted")  # what DuckDB raises for Ctrl-C
+    for error, code in ((RuntimeError("odd"), 70), (KeyboardInterrupt(), 130), (in_duckdb, 130)):
 
         def raise_it(*_: object, error: BaseException = error) -> None:
             raise error
