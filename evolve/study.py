@@ -9,8 +9,9 @@ Nouns: *study*, *trial* (one campaign with settings of its own), *facts* (what i
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -176,7 +177,19 @@ def _storage(path: Path) -> optuna.storages.RDBStorage:
         made.remove_session()
         made.engine.dispose()
         making.rename(path)
+    _check_database(path)
     return RDBStorage(f"sqlite:///{path}")
+
+
+def _check_database(path: Path) -> None:
+    """Reads the list of tables, since Optuna leaves its connection open where that fails. Raises: DamageError."""
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master")
+    except sqlite3.OperationalError:
+        return  # in use, or the disk refuses: Optuna waits, or says so
+    except sqlite3.DatabaseError as error:
+        raise DamageError(f"{path}: holds no studies ({error}); move it away, and tune anew") from error
 
 
 @contextmanager

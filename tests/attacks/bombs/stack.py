@@ -11,4 +11,7 @@ def attack(plants: Plants) -> str | None:
     def down(level: int) -> int:
         return level if level == 1_000_000 else max(map(down, (level + 1,)))
 
-    return f"{down(0)} levels"
+    try:
+        return f"{down(0)} levels"
+    except RecursionError:  # from 3.12 on Python bounds this itself
+        return None
