@@ -86,17 +86,22 @@ PLAIN: Sequence[Mutation] = (flip, flip, cut, take_out, repeat, swap, relength, 
 # ---- trees of plain values -------------------------------------------------------------------------------------------
 
 
+def _odd(rng: random.Random) -> Any:
+    """An odd value, a copy: one that is changed in a tree must not be found changed, or in itself, by the next."""
+    return copy.deepcopy(rng.choice(ODD))
+
+
 def change_tree(value: Any, rng: random.Random) -> Any:
     """The same tree, with one of its values changed, left out, repeated, or put elsewhere."""
     places = list(_places(value))
     if not places:
-        return rng.choice(ODD)
+        return _odd(rng)
     holder, key = rng.choice(places)
     action = rng.randrange(5) if len(places) < 2000 else 0  # what is copied again and again has no end
     if action == 0:
         del holder[key]
     elif action == 1 and isinstance(holder, dict):
-        holder[str(rng.choice(ODD))] = holder.pop(key)
+        holder[str(_odd(rng))] = holder.pop(key)
     elif action == 2:
         other, at = rng.choice(places)
         with suppress(KeyError, IndexError):  # copies: a value that came to hold itself would have no end
@@ -104,7 +109,7 @@ def change_tree(value: Any, rng: random.Random) -> Any:
     elif action == 3 and isinstance(holder, list):
         holder.extend(copy.deepcopy(holder[key]) for _ in range(rng.choice((1, 3, 50))))
     else:
-        holder[key] = rng.choice(ODD)
+        holder[key] = _odd(rng)
     return value
 
 
