@@ -21,9 +21,11 @@ from evolve.launch import launch
 from evolve.outcome import Progress
 from evolve.tracker import NullTracker
 from population.errors import LineageCorrupt, NotFound
+from population.files import LocalFiles
 from population.lineage.log import COMMIT, GENESIS, scan
 from population.lineage.payload import encode_commit
 from population.lineage.records import Commit
+from population.lineage.witness import read_witness
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / "configs" / "digits.yaml"
@@ -163,12 +165,18 @@ class Driver:
 
 
 def num_commits(home: Path, handle: str = HANDLE) -> int:
-    """Returns how many commits lie in a campaign's first journal: cheap enough to be asked all the time."""
+    """Returns how many commits of a campaign's first journal are acknowledged: cheap enough to be asked all the time.
+
+    One that lies there before its sync may still be taken back, by a second Ctrl-C.
+    """
     path = home / "campaigns" / handle / "journal-0.log"
+    witness = read_witness(LocalFiles(), home, handle)
     try:
-        return sum(frame.kind == COMMIT for frame in scan(path.read_bytes(), str(path), GENESIS, 0).frames)
+        frames = scan(path.read_bytes(), str(path), GENESIS, 0).frames
     except (FileNotFoundError, LineageCorrupt):
         return 0
+    durable = witness.end if witness is not None and witness.journal == 0 else 0
+    return sum(frame.kind == COMMIT for frame in frames if frame.position < durable)
 
 
 def family(pid: int) -> dict[int, str]:
