@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import os
 
-    from evolve.home import Home
+    from evolve.home.home import Home
 
 __all__ = ["ArraySearch", "Benchmark", "CampaignConfig", "TensorBlock", "load_config", "open", "run"]
 
 _HOMES = {
-    "ArraySearch": "evolve.arrays",
-    "Benchmark": "fitness.benchmark",
-    "CampaignConfig": "evolve.config",
-    "TensorBlock": "population.block",
-    "load_config": "evolve.config",
+    "ArraySearch": "evolve.array_search",
+    "Benchmark": "fitness.benchmarks.benchmark",
+    "CampaignConfig": "evolve.config.campaign",
+    "TensorBlock": "population.blocks.block",
+    "load_config": "evolve.config.campaign",
     "run": "evolve.library",
 }
 
@@ -34,7 +34,7 @@ def open(path: str | os.PathLike[str] | None = None) -> Home:  # noqa: A001 - as
     """
     from pathlib import Path
 
-    from evolve.home import Home
+    from evolve.home.home import Home
 
     return Home.open(Home.find(Path.cwd(), Path(path) if path is not None else None))
 

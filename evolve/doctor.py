@@ -19,9 +19,9 @@ from evolve.display import count, duration, path, size
 from population.errors import EvolveError, Locked
 
 if TYPE_CHECKING:
-    from fitness.benchmark import Benchmark
-    from fitness.jail.probe import Report
-    from population.block import TensorBlock
+    from fitness.benchmarks.benchmark import Benchmark
+    from fitness.processes.isolation import Report
+    from population.blocks.block import TensorBlock
 
 #: Distributions that campaigns need, and those that only some commands need.
 NEEDED = (
@@ -151,8 +151,8 @@ def _judge() -> Iterator[Check]:
     """Lets a process that judges promotions judge a tiny block, and attacks its walls from within."""
     from contextlib import closing
 
-    from evolve.heldout import look
-    from fitness.judge import Limits, SubprocessJudge
+    from evolve.promotion.heldout import look
+    from fitness.judges.judge import Limits, SubprocessJudge
 
     began = time.monotonic()
     remedy = "see `ulimit -a`: processes, memory and sockets must be allowed"
@@ -182,13 +182,13 @@ def _ray() -> Iterator[Check]:
     """Starts Ray on this machine with one worker, calls its ports without its token, and ends it."""
     remedy = "evolve run --address local works without Ray"
     try:
-        from fitness.ray_actors import RayEvaluator
+        from fitness.cluster.ray_evaluator import RayEvaluator
     except ImportError as error:
         yield Check("Ray", "note", f"cannot be imported: {error}", remedy)
         return
     began = time.monotonic()
     try:
-        evaluator = RayEvaluator(_tiny_benchmark(), "evolve.materialise:materialise", num_workers=1)
+        evaluator = RayEvaluator(_tiny_benchmark(), "evolve.recipes.materialise:materialise", num_workers=1)
         try:
             ports = _ray_ports()
         finally:
@@ -202,7 +202,7 @@ def _ray() -> Iterator[Check]:
 
 def _ray_ports() -> Check:
     """Says which ports Ray opens beyond this machine while a campaign runs, and what they do without its token."""
-    from fitness.ports import descendants, listening, without_token
+    from fitness.cluster.ports import descendants, listening, without_token
 
     pids = [os.getpid(), *descendants(os.getpid())]
     beyond = [port for port in listening(pids) if not port.is_loopback]
@@ -217,15 +217,15 @@ def _ray_ports() -> Check:
 def _tiny_benchmark() -> Benchmark:
     import numpy as np
 
-    from fitness.benchmark import Benchmark
+    from fitness.benchmarks.benchmark import Benchmark
 
     return Benchmark.from_arrays({"x": np.arange(64.0)[:, None]}, np.arange(64) % 2, name="doctor")
 
 
 def _tiny_block() -> TensorBlock:
-    from population.block import TensorBlock
-    from population.graph import OpGraph
-    from population.stack import Stack
+    from population.blocks.block import TensorBlock
+    from population.graphs.graph import OpGraph
+    from population.stacks.stack import Stack
 
     graph = OpGraph.from_value(
         {
@@ -238,7 +238,7 @@ def _tiny_block() -> TensorBlock:
 
 
 def _home(place: Path) -> Check:
-    from evolve.home import Home
+    from evolve.home.home import Home
     from population.errors import NotFound
 
     try:

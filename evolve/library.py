@@ -10,19 +10,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evolve.campaign import begin
-from evolve.config import CampaignConfig, check_config
-from evolve.levels import check_user_code
-from evolve.outcome import Progress, progress_of, summary_of
-from evolve.plan import make_plan
-from evolve.publish import MemoryShelf
-from evolve.shell import Hands, drive
-from fitness.judge import Limits
-from fitness.processes import ProcessEvaluator
-from fitness.task import Task
-from population.block import TensorBlock
+from evolve.campaign.summary import Progress, progress_of, summary_of
+from evolve.campaign.transition import begin
+from evolve.config.campaign import CampaignConfig, check_config
+from evolve.driver.loop import Hands, drive
+from evolve.planning.isolation_rules import check_user_code
+from evolve.planning.plan import make_plan
+from evolve.recovery.shelf import MemoryShelf
+from fitness.evaluators.child_processes import ProcessEvaluator
+from fitness.judges.judge import Limits
+from fitness.work.task import Task
+from population.blocks.block import TensorBlock
 from population.clock import SystemClock
-from population.lineage.records import Commit
+from population.lineage.format.records import Commit
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,11 @@ def run(
     commits: list[Commit] = []
     limits = Limits.of(typed.limits.seconds, typed.limits.memory_mib)
     evaluator = ProcessEvaluator(
-        plan.benchmark, "evolve.materialise:materialise", num_workers=workers, plugins=plan.plugins, limits=limits
+        plan.benchmark,
+        "evolve.recipes.materialise:materialise",
+        num_workers=workers,
+        plugins=plan.plugins,
+        limits=limits,
     )
     try:
         hands = Hands(

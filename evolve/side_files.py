@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from population.errors import DamageError
-from population.files import FileSystem, read_small
+from population.files.local_files import FileSystem, read_small
 
 #: No side file is longer; a summary grows with the front of its campaign, all others have a few lines.
 MAX_BYTES = 1 << 26

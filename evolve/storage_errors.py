@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from population.errors import StorageError
-from population.refusals import REMEDIES
+from population.files.os_errors import REMEDIES
 
 _NO_PERMISSION = "no permission: choose a --home that you may write to, or change the folder's owner or mode"
 _REFUSALS = {

@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from fitness.benchmark import Benchmark
-from fitness.metrics import ClassAnswers
-from population.block import TensorBlock
-from population.interpret import run_block
+from fitness.benchmarks.benchmark import Benchmark
+from fitness.measures.metrics import ClassAnswers
+from population.blocks.block import TensorBlock
+from population.stacks.interpreters import run_block
 
 
 def heldout_accuracy(block: TensorBlock, benchmark: Benchmark) -> dict[str, float]:

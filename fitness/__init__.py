@@ -9,22 +9,22 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "Benchmark": "fitness.benchmark",
-    "Decision": "fitness.looks",
-    "Evaluator": "fitness.evaluator",
-    "InProcessEvaluator": "fitness.inprocess",
-    "InlineJudge": "fitness.judge",
-    "Judge": "fitness.judge",
-    "Judging": "fitness.evaluator",
-    "KernelPlan": "fitness.plan",
-    "Limits": "fitness.judge",
-    "Objective": "fitness.benchmark",
-    "ProcessEvaluator": "fitness.processes",
-    "RayEvaluator": "fitness.ray_actors",
-    "SubprocessJudge": "fitness.judge",
-    "UnitResult": "fitness.evaluator",
-    "WorkUnit": "fitness.evaluator",
-    "judge_stack": "fitness.judging",
+    "Benchmark": "fitness.benchmarks.benchmark",
+    "Decision": "fitness.measures.heldout_tests",
+    "Evaluator": "fitness.work.work_unit",
+    "InProcessEvaluator": "fitness.evaluators.in_process",
+    "InlineJudge": "fitness.judges.judge",
+    "Judge": "fitness.judges.judge",
+    "Judging": "fitness.work.work_unit",
+    "KernelPlan": "fitness.judges.tile_plan",
+    "Limits": "fitness.judges.judge",
+    "Objective": "fitness.benchmarks.benchmark",
+    "ProcessEvaluator": "fitness.evaluators.child_processes",
+    "RayEvaluator": "fitness.cluster.ray_evaluator",
+    "SubprocessJudge": "fitness.judges.judge",
+    "UnitResult": "fitness.work.work_unit",
+    "WorkUnit": "fitness.work.work_unit",
+    "judge_stack": "fitness.scoring.judge_rows",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605 - the table above is the list

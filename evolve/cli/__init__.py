@@ -15,7 +15,7 @@ def main() -> None:
     try:
         call()
     except SystemExit as leaving:
-        from evolve.cli.ending import leave_given_up_threads
+        from evolve.ending import leave_given_up_threads
 
         leave_given_up_threads(leaving.code if isinstance(leaving.code, int) else 1)
         raise
@@ -23,7 +23,7 @@ def main() -> None:
 
 def call() -> NoReturn:
     """Runs the program within a process that goes on; raises SystemExit with the exit code."""
-    from evolve.cli.streams import flushed, screens
+    from evolve.cli.shared.streams import flushed, screens
 
     with screens():
         code = flushed(_run())
@@ -31,7 +31,8 @@ def call() -> NoReturn:
 
 
 def _run() -> int:
-    from evolve.cli import app, failure
+    from evolve.cli import app
+    from evolve.cli.shared import failure
 
     try:
         app.run_program()

@@ -9,22 +9,25 @@ from typing import Annotated
 
 import typer
 
-from evolve.cli import blocks, fsck, output, quarantine, store
-from evolve.cli.care import purge, upgrade
-from evolve.cli.doctor import doctor
-from evolve.cli.fork import fork
-from evolve.cli.heads import heads, promote, rollback
-from evolve.cli.helptext import help_of, kept
-from evolve.cli.infer import infer
-from evolve.cli.life import pause, stop
-from evolve.cli.lineage import lineage, rebuild
-from evolve.cli.query import query
-from evolve.cli.report import report
-from evolve.cli.run import resume, run
-from evolve.cli.status import status
-from evolve.cli.tune import tune
-from evolve.cli.ui import ui
-from evolve.cli.watch import watch
+from evolve.cli.blocks import listing as blocks
+from evolve.cli.blocks.heads import heads, promote, rollback
+from evolve.cli.blocks.infer import infer
+from evolve.cli.campaigns.fork import fork
+from evolve.cli.campaigns.pause import pause, stop
+from evolve.cli.campaigns.run import resume, run
+from evolve.cli.campaigns.status import status
+from evolve.cli.campaigns.tune import tune
+from evolve.cli.campaigns.watch import watch
+from evolve.cli.home import fsck, store
+from evolve.cli.home.doctor import doctor
+from evolve.cli.home.purge import purge, upgrade
+from evolve.cli.home.ui import ui
+from evolve.cli.lineage import quarantine
+from evolve.cli.lineage.lineage import lineage, rebuild
+from evolve.cli.lineage.query import query
+from evolve.cli.lineage.report import report
+from evolve.cli.shared import output
+from evolve.cli.shared.helptext import help_of, kept
 
 OVERVIEW = """Evolutionary search over tensor blocks: evolve, judge, distil, publish, promote.
 

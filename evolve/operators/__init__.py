@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from evolve.operators import adopt as _adopt
-from evolve.operators import burst as _burst
 from evolve.operators import crossover as _crossover
-from evolve.operators import distil as _distil
 from evolve.operators import evolution_strategy as _evolution_strategy
 from evolve.operators import gaussian as _gaussian
 from evolve.operators import init as _init
@@ -20,6 +18,8 @@ from evolve.operators.registry import (
     register,
     toolbox,
 )
+from evolve.operators.training import burst as _burst
+from evolve.operators.training import distil as _distil
 
 __all__ = ["Making", "Operator", "Settings", "check_settings", "get", "keys", "parse_settings", "register", "toolbox"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evolve.operators.registry import Making, Operator, Settings, register
-from population.stack import Stack
+from population.stacks.stack import Stack
 
 
 class AdoptSettings(Settings):

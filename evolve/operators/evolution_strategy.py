@@ -22,7 +22,7 @@ from pydantic import Field
 from evolve.operators.noise import normal_rows
 from evolve.operators.registry import Making, Operator, Settings, register
 from population.randomness import derive_seed
-from population.stack import Stack
+from population.stacks.stack import Stack
 
 
 class PerturbSettings(Settings):

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from evolve.operators.noise import along, coin_rows, normal_rows
 from evolve.operators.registry import Making, Operator, Settings, register
-from population.stack import Stack
+from population.stacks.stack import Stack
 
 NUM_BINS = 10
 

@@ -12,7 +12,7 @@ import torch
 
 from evolve.operators.noise import normal_rows
 from evolve.operators.registry import Making, Operator, Settings, register
-from population.stack import Stack
+from population.stacks.stack import Stack
 
 
 class InitSettings(Settings):

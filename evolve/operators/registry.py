@@ -19,10 +19,10 @@ from typing import Any
 from deap.base import Toolbox
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fitness.benchmark import Benchmark
+from fitness.benchmarks.benchmark import Benchmark
 from population.errors import ConfigError, NotFound
-from population.graph import OpGraph
-from population.stack import Stack
+from population.graphs.graph import OpGraph
+from population.stacks.stack import Stack
 
 ENTRY_POINTS = "evolve.operators"
 

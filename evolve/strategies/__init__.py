@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from evolve.strategies import evolution as _evolution
 from evolve.strategies import genetic as _genetic
-from evolve.strategies import steady as _steady
+from evolve.strategies import openai_es as _evolution
+from evolve.strategies import steady_state as _steady
 from evolve.strategies.protocol import Batch, Judged, Outcome, Problem, Proposal, Strategy
 from evolve.strategies.registry import Search, get, kinds, register
 

@@ -16,14 +16,14 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from evolve.credit import Credit
 from evolve.operators import get
 from evolve.operators.noise import stream_of
 from evolve.operators.registry import Settings
-from evolve.recipe import canonical_settings
-from evolve.selection import best_first, lexicase, nsga2, tournament
+from evolve.recipes.recipe import canonical_settings
+from evolve.strategies.operator_credit import Credit
 from evolve.strategies.protocol import Batch, Judged, Outcome, Problem, Proposal
 from evolve.strategies.registry import Search, register
+from evolve.strategies.selection import best_first, lexicase, nsga2, tournament
 from population.randomness import derive_seed, integers
 
 

@@ -5,8 +5,8 @@ Nouns: see `evolve.templates.registry`.
 
 from __future__ import annotations
 
+from evolve.templates import cnn as _network
 from evolve.templates import mlp as _mlp
-from evolve.templates import network as _network
 from evolve.templates import sequence as _sequence
 from evolve.templates import tabular as _tabular
 from evolve.templates.block import block_of

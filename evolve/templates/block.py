@@ -1,14 +1,14 @@
 """A block of a graph with first weights.
 
-Nouns: none beyond those of `population.block`.
+Nouns: none beyond those of `population.blocks.block`.
 """
 
 from __future__ import annotations
 
 from evolve import operators
 from evolve.operators.registry import Making
-from population.block import TensorBlock
-from population.graph import OpGraph
+from population.blocks.block import TensorBlock
+from population.graphs.graph import OpGraph
 
 
 def block_of(graph: OpGraph, seed: int) -> TensorBlock:

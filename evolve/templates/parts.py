@@ -1,6 +1,6 @@
 """What templates share: nodes, flat features from channels of any shape, scaled inputs, and a head for every output.
 
-Nouns: none beyond those of `population.graph`.
+Nouns: none beyond those of `population.graphs.graph`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field
 
 from evolve.templates.registry import Interface
-from population.nodes import Channel
+from population.graphs.nodes import Channel
 
 Width = Annotated[int, Field(ge=1, le=65_536)]
 #: Widths of layers one after the other; a single number is one layer.

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from evolve.operators.registry import Settings
-from fitness.benchmark import Benchmark
-from fitness.episodes import ACTION
-from fitness.task import Task
+from fitness.benchmarks.benchmark import Benchmark
+from fitness.benchmarks.episodes import ACTION
+from fitness.work.task import Task
 from population.errors import NotFound
-from population.nodes import Channel
+from population.graphs.nodes import Channel
 
 ENTRY_POINTS = "evolve.templates"
 
@@ -61,7 +61,7 @@ class Template:
     """A named graph to start from.
 
     Obligations of ``build``: a pure function; its graph reads the interface's inputs and gives its outputs, and can be
-    built from its plain value by `population.graph.OpGraph.from_value`.
+    built from its plain value by `population.graphs.graph.OpGraph.from_value`.
 
     Attributes:
         summary: one line on what it is and for what.

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from evolve.templates.registry import Interface, Template, get
 from population.errors import ConfigError, InvalidGraph, NotFound
-from population.graph import OpGraph
-from population.nodes import Channel, suggest
+from population.graphs.graph import OpGraph
+from population.graphs.nodes import Channel, suggest
 
 KEY = "template"
 #: Keys of a section that are no settings of the template.

@@ -14,7 +14,7 @@ from evolve.operators.registry import Settings
 from evolve.templates.parts import Nodes, Width, heads, node, standardising, whole
 from evolve.templates.registry import Interface, Template, register
 from population.errors import ConfigError
-from population.nodes import Channel
+from population.graphs.nodes import Channel
 
 
 class SequenceSettings(Settings):

@@ -18,8 +18,8 @@ from evolve.templates.parts import Activation, Nodes, Width, node, whole
 from evolve.templates.registry import Interface, Template, register
 from fitness.tables import Preparation
 from fitness.tables.fit import rounded
-from population.decoder import CATEGORIES, NUMBERS, TOKENS
 from population.errors import ConfigError
+from population.inputs.decoder import CATEGORIES, NUMBERS, TOKENS
 
 #: From so many training rows on, a deeper and wider network is no longer learned by heart.
 MANY_ROWS = 10_000

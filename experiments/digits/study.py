@@ -17,12 +17,12 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 
-from evolve.config import load_config
+from evolve.config.campaign import load_config
 from evolve.library import run
-from evolve.plan import benchmark_of
+from evolve.planning.plan import benchmark_of
 from experiments.heldout import heldout_accuracy
 from experiments.record import write_record
-from fitness.baselines import baseline_accuracies
+from fitness.benchmarks.baselines import baseline_accuracies
 
 HERE = Path(__file__).parent
 CONFIG = HERE.parent.parent / "configs" / "digits.yaml"

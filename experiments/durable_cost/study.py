@@ -27,26 +27,26 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import torch
 
-from evolve.campaign import begin
-from evolve.checkpoint import Checkpoints
-from evolve.config import check_config, read_yaml
-from evolve.home import Home
-from evolve.outcome import progress_of
-from evolve.plan import Plan, make_plan
-from evolve.publish import MemoryShelf, StoreShelf
-from evolve.shell import Hands, Interrupted, drive
-from evolve.state import State
-from evolve.tracker import NullTracker, Tracker
-from evolve.tracking import MlflowTracker
+from evolve.campaign.state import State
+from evolve.campaign.summary import progress_of
+from evolve.campaign.transition import begin
+from evolve.config.campaign import check_config, read_yaml
+from evolve.driver.loop import Hands, Interrupted, drive
+from evolve.home.home import Home
+from evolve.planning.plan import Plan, make_plan
+from evolve.recovery.checkpoints import Checkpoints
+from evolve.recovery.shelf import MemoryShelf, StoreShelf
+from evolve.tracking.mlflow_tracker import MlflowTracker
+from evolve.tracking.protocol import NullTracker, Tracker
 from experiments.record import read_record, write_record
-from fitness.processes import ProcessEvaluator
+from fitness.evaluators.child_processes import ProcessEvaluator
 from population.clock import SystemClock
-from population.lineage.records import Commit
-from population.lineage.writer import LineageWriter
+from population.lineage.format.records import Commit
+from population.lineage.journal.writer import LineageWriter
 
 HERE = Path(__file__).parent
 CONFIG = HERE.parent.parent / "configs" / "digits-es.yaml"
-MATERIALISE = "evolve.materialise:materialise"
+MATERIALISE = "evolve.recipes.materialise:materialise"
 PARTS = ("jail", "lineage", "tracking")
 VARIANTS: Mapping[str, frozenset[str]] = {
     "everything": frozenset(PARTS),

@@ -27,14 +27,14 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import torch
 
-from evolve.config import load_config
-from evolve.plan import make_plan
+from evolve.config.campaign import load_config
+from evolve.planning.plan import make_plan
 from experiments.record import read_record, write_record
-from fitness.episodes import Episodes
-from fitness.evaluator import Judging
-from fitness.examiner import Examiner
-from fitness.judge import InlineJudge, Judge, SubprocessJudge
-from population.stack import Stack
+from fitness.benchmarks.episodes import Episodes
+from fitness.judges.judge import InlineJudge, Judge, SubprocessJudge
+from fitness.scoring.examiner import Examiner
+from fitness.work.work_unit import Judging
+from population.stacks.stack import Stack
 
 HERE = Path(__file__).parent
 CONFIGS = HERE.parent.parent / "configs"

@@ -20,12 +20,12 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from evolve.exchange.exporting import BATCHES, export_block
+from evolve.models.export import BATCHES, export_block
 from experiments.exchange.zoo import CASES, Case
 from experiments.record import write_record
-from population.block import TensorBlock
-from population.exchange import NUM_INPUTS, seeded_inputs
-from population.interpret import run_block
+from population.blocks.block import TensorBlock
+from population.pytorch import NUM_INPUTS, seeded_inputs
+from population.stacks.interpreters import run_block
 
 HERE = Path(__file__).parent
 BOUND = 1e-5

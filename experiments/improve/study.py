@@ -31,13 +31,13 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from evolve.home import Home
+from evolve.home.home import Home
 from experiments.improve.data import CASES, Case
 from experiments.record import read_record, write_record
-from fitness.archives import read_npz
-from fitness.arrays import ArraySettings, ArrayTarget, benchmark_of_arrays
-from fitness.benchmark import Benchmark
-from population.interpret import run_block
+from fitness.benchmarks.arrays import ArraySettings, ArrayTarget, benchmark_of_arrays
+from fitness.benchmarks.benchmark import Benchmark
+from population.inputs.archives import read_npz
+from population.stacks.interpreters import run_block
 
 HERE = Path(__file__).parent
 CONFIG = HERE.parents[1] / "configs" / "improve.yaml"

@@ -22,12 +22,12 @@ import matplotlib.pyplot as plt
 import torch
 
 from experiments.record import write_record
-from fitness.datasets import digits
-from fitness.evaluator import Judging
-from fitness.judge import InlineJudge, Judge, SubprocessJudge
-from fitness.judging import judge_stack
-from population.graph import OpGraph
-from population.stack import Stack
+from fitness.benchmarks.registry import digits
+from fitness.judges.judge import InlineJudge, Judge, SubprocessJudge
+from fitness.scoring.judge_rows import judge_stack
+from fitness.work.work_unit import Judging
+from population.graphs.graph import OpGraph
+from population.stacks.stack import Stack
 
 HERE = Path(__file__).parent
 JUDGING = Judging("validation", {"ultimate": {}})

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from population.lineage.records import Births, Commit, Measure
+from population.lineage.format.records import Births, Commit, Measure
 
 HANDLE = "made-up"
 GENERATION = 1024

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from experiments.lineage import campaign
-from population.files import LocalFiles
+from population.files.local_files import LocalFiles
 from population.lineage import LineageReader
 
 SQL = f"""SELECT (SELECT count(*) FROM individuals), (SELECT count(*) FROM scores) // {len(campaign.MEASURES)},

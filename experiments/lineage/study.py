@@ -21,13 +21,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from evolve.querying import ask
+from evolve.home.jailed_query import ask
 from experiments.lineage import campaign
 from experiments.record import write_record
 from population.clock import SystemClock
-from population.files import LocalFiles
+from population.files.local_files import LocalFiles
 from population.lineage import LineageReader, LineageWriter, QueryLimits
-from population.lineage.views import open_connection
+from population.lineage.sql.connection import open_connection
 
 HERE = Path(__file__).parent
 #: Generations in a row that are written with, then without, a reader beside; a journal is sealed every 64, as often in the
@@ -112,7 +112,7 @@ def _reopen(home: Path, generations: int) -> dict[str, Any]:
     """Lets a writer in another process commit four generations more, kills it, and opens the log again."""
     code = (
         "import sys; from pathlib import Path; from experiments.lineage import campaign; from population.clock import "
-        "SystemClock; from population.files import LocalFiles; from population.lineage import LineageWriter\n"
+        "SystemClock; from population.files.local_files import LocalFiles; from population.lineage import LineageWriter\n"
         f"w = LineageWriter(LocalFiles(), Path({str(home)!r}), campaign.HANDLE, SystemClock())\n"
         f"for g in range({generations}, {generations + 4}): w.commit(campaign.commit(g)); print(g, flush=True)\n"
         "sys.stdin.read()"

@@ -20,9 +20,9 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 
-from evolve.config import check_config, read_yaml
+from evolve.config.campaign import check_config, read_yaml
 from evolve.library import run
-from evolve.plan import benchmark_of
+from evolve.planning.plan import benchmark_of
 from experiments.heldout import heldout_accuracy
 from experiments.record import write_record
 

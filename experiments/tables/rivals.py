@@ -19,7 +19,7 @@ from sklearn.model_selection import KFold, ShuffleSplit, StratifiedKFold, cross_
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from fitness.benchmark import Benchmark
+from fitness.benchmarks.benchmark import Benchmark
 
 STRENGTHS = (1.0, 0.1, 10.0, 0.01, 100.0, 0.001, 1000.0)
 MAX_CATEGORIES = 250

@@ -35,7 +35,7 @@ from scipy import stats
 from experiments.record import read_record, write_record
 from experiments.tables.rivals import rivals
 from experiments.tables.tables import TABLES, write
-from fitness.benchmark import Benchmark
+from fitness.benchmarks.benchmark import Benchmark
 
 HERE = Path(__file__).parent
 CONFIG = HERE.parent.parent / "configs" / "tabular.yaml"

@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fitness.jail import bpf, landlock, namespaces
+from fitness.jail import landlock, namespaces
+from fitness.jail import seccomp as bpf
 from fitness.jail.syscalls import machine, prctl
 
 #: every layer, in the order in which they go up.

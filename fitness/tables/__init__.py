@@ -10,6 +10,6 @@ Nouns: see the modules.
 from __future__ import annotations
 
 from fitness.tables.prepare import Preparation, TableSettings, prepare_table
-from fitness.tables.read import RawTable, read_table, table_of
+from population.inputs.table_files import RawTable, read_table, table_of
 
 __all__ = ["Preparation", "RawTable", "TableSettings", "prepare_table", "read_table", "table_of"]

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fitness.tables.kinds import Finding
-from population.cells import Floats
-from population.columns import (
+from population.inputs.cells import Floats
+from population.inputs.columns import (
     MAX_NUMBER,
     MAX_TEXT,
     BooleanColumn,
@@ -27,7 +27,7 @@ from population.columns import (
     DateColumn,
     NumberColumn,
 )
-from population.decoder import CATEGORIES, TOKENS
+from population.inputs.decoder import CATEGORIES, TOKENS
 
 #: A category must stand in so many training rows, and in this part of them.
 LEAST_COUNT = 2

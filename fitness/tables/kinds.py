@@ -14,8 +14,8 @@ from typing import Literal
 
 import numpy as np
 
-from population.cells import TRUTHS, Cells, DateOrder, Flags, as_days, as_numbers, as_text, as_truths
 from population.errors import BenchmarkError
+from population.inputs.cells import TRUTHS, Cells, DateOrder, Flags, as_days, as_numbers, as_text, as_truths
 
 Kind = Literal["number", "boolean", "date", "category", "dropped"]
 WISHES = ("number", "boolean", "date", "date-dmy", "date-mdy", "category", "drop")

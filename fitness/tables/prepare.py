@@ -18,20 +18,20 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from fitness.benchmark import KEY_BYTES, Benchmark
-from fitness.metrics import Kind
-from fitness.splits import DEFAULT_SHARES, split_of_rows
+from fitness.benchmarks.benchmark import KEY_BYTES, Benchmark
+from fitness.measures.metrics import Kind
+from fitness.measures.splits import DEFAULT_SHARES, split_of_rows
+from fitness.measures.targets import Target
 from fitness.tables.fit import Scaling, fit_column, fit_scaling, rounded
 from fitness.tables.kinds import Finding, find_kind
 from fitness.tables.leaks import leak_of, separates
-from fitness.tables.read import RawTable
 from fitness.tables.target import TargetFinding, find_target
-from fitness.targets import Target
-from population.cells import MISSING, Cells, as_text
-from population.columns import Column
-from population.decoder import NUMBERS, Answer, Decoder
 from population.errors import BenchmarkError
-from population.nodes import suggest
+from population.graphs.nodes import suggest
+from population.inputs.cells import MISSING, Cells, as_text
+from population.inputs.columns import Column
+from population.inputs.decoder import NUMBERS, Answer, Decoder
+from population.inputs.table_files import RawTable
 
 #: Fewer rows than this cannot be split in three and leave something to learn from.
 LEAST_ROWS = 20

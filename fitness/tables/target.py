@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from population.cells import Cells, as_days, as_numbers, as_text, number_text
 from population.errors import BenchmarkError
+from population.inputs.cells import Cells, as_days, as_numbers, as_text, number_text
 
 Task = Literal["classification", "regression"]
 #: Whole numbers are names of classes where they are so few, and each stands in so many rows on average.

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from population.lineage.limits import QueryLimits
-from population.lineage.records import STATUSES, Births, Commit, Measure
-from population.lineage.schema import HOME_HANDLE, VIEW_NAMES
+from population.lineage.format.records import STATUSES, Births, Commit, Measure
+from population.lineage.format.schema import HOME_HANDLE, VIEW_NAMES
+from population.lineage.sql.limits import QueryLimits
 
 if TYPE_CHECKING:
-    from population.lineage.reader import LineageReader, Snapshot
-    from population.lineage.writer import LineageWriter
+    from population.lineage.journal.reader import LineageReader, Snapshot
+    from population.lineage.journal.writer import LineageWriter
 
 __all__ = [
     "HOME_HANDLE",
@@ -29,7 +29,7 @@ __all__ = [
     "Snapshot",
 ]
 
-_LAZY = {"LineageReader": "reader", "Snapshot": "reader", "LineageWriter": "writer"}
+_LAZY = {"LineageReader": "journal.reader", "Snapshot": "journal.reader", "LineageWriter": "journal.writer"}
 
 
 def __getattr__(name: str) -> Any:

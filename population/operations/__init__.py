@@ -5,19 +5,19 @@ Nouns: see `population.operations.registry`.
 
 from __future__ import annotations
 
-from population.operations import activation as _activation
-from population.operations import arithmetic as _arithmetic
-from population.operations import attention as _attention
-from population.operations import columns as _columns
-from population.operations import convolution as _convolution
-from population.operations import embedding as _embedding
-from population.operations import layout as _layout
-from population.operations import linear as _linear
-from population.operations import normalization as _normalization
-from population.operations import pooling as _pooling
-from population.operations import recurrent as _recurrent
-from population.operations import sequence as _sequence
+from population.operations import table_columns as _columns
+from population.operations.layers import activation as _activation
+from population.operations.layers import arithmetic as _arithmetic
+from population.operations.layers import convolution as _convolution
+from population.operations.layers import layout as _layout
+from population.operations.layers import linear as _linear
+from population.operations.layers import normalization as _normalization
+from population.operations.layers import pooling as _pooling
 from population.operations.registry import Call, Inferred, Operation, ParameterSpec, get, names, register
+from population.operations.sequences import attention as _attention
+from population.operations.sequences import embedding as _embedding
+from population.operations.sequences import masks as _sequence
+from population.operations.sequences import recurrent as _recurrent
 
 __all__ = ["Call", "Inferred", "Operation", "ParameterSpec", "get", "names", "register"]
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from population.dims import format_dim, parse_dim
 from population.errors import InvalidGraph
+from population.operations.dimensions import format_dim, parse_dim
 
 Attribute = int | float | str | tuple[Any, ...]
 MAX_SIZE: Final = 2**20
@@ -152,7 +152,7 @@ def flag(default: bool) -> AttributeKind:
 
 
 def dimension(is_inner: bool = False) -> AttributeKind:
-    """A dimension, as `population.dims.parse_dim` reads it; must be given."""
+    """A dimension, as `population.operations.dimensions.parse_dim` reads it; must be given."""
     return AttributeKind(lambda value: format_dim(parse_dim(value)), is_required=True, is_inner=is_inner)
 
 

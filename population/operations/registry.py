@@ -17,9 +17,9 @@ from typing import Final, Literal
 
 import torch
 
-from population.dims import Dim, Shape
 from population.errors import NotFound
 from population.operations.attributes import Attribute, AttributeKind
+from population.operations.dimensions import Dim, Shape
 
 ENTRY_POINTS: Final = "evolve.operations"
 _OURS: Final = "population.operations."

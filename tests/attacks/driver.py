@@ -110,7 +110,7 @@ def _start_outside(body: Body, result_fd: int) -> int:
 def _start_inside(orders: dict[str, Any]) -> Starter:
     """Returns what forks a child and jails it as judging children are, from a process that is warm as their zygote is."""
     from fitness.jail import Walls, enter, fork_inside
-    from fitness.jail.run_inside import prepare
+    from fitness.processes.run_inside import prepare
 
     prepare()
     memory_bytes, more = orders["plants"]["memory_bytes"], dict(orders["walls"])

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 
-from fitness.jail.trial import try_walls
+from fitness.jail.attacks import try_walls
 from fitness.jail.walls import Walls
 from tests.attacks.worlds import become, take_away
 

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fitness.child_process import module_path, start_process
 from fitness.jail.namespaces import NOBODY
+from fitness.processes.child_process import module_path, start_process
 from tests.attacks.driver import load_attack, module_of
 from tests.attacks.worlds import ORDINARY, WORLDS, can_have_namespaces
 from tests.orphans import children_of

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from fitness.jail.probe import probe, report_of
+from fitness.processes.isolation import probe, report_of
 from tests.attacks import runner
 from tests.attacks.runner import Trial, attack_names, jailed_sleeper, run
 from tests.attacks.worlds import WORLDS, can_have_namespaces

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fitness.jail import bpf
+from fitness.jail import seccomp as bpf
 from fitness.jail.syscalls import X86_64, Machine
 from tests.attacks.toolkit import SYSCALLS, call, libc
 

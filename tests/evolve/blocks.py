@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from population.block import TensorBlock
-from population.gates import ExitGate
-from population.graph import OpGraph
-from population.stack import Stack
+from population.blocks.block import TensorBlock
+from population.graphs.exit_gates import ExitGate
+from population.graphs.graph import OpGraph
+from population.stacks.stack import Stack
 
 GRAPH = OpGraph.from_value(
     {

@@ -89,19 +89,19 @@ class Foundry:
 def main() -> None:
     """Serves requests, one a line, until the test is gone."""
     for module in (
-        "evolve.launch",
-        "evolve.materialise",
-        "fitness.processes",
-        "fitness.worker_process",
-        "fitness.worker_service",
-        "fitness.judge_process",
-        "fitness.environment_process",
-        "fitness.gymnasium_lanes",
+        "evolve.driver.launch",
+        "evolve.recipes.materialise",
+        "fitness.evaluators.child_processes",
+        "fitness.evaluators.worker_process",
+        "fitness.evaluators.worker_server",
+        "fitness.judges.judge_process",
+        "fitness.simulators.simulator_process",
+        "fitness.simulators.gymnasium_lanes",
         "sklearn.datasets",
     ):
         importlib.import_module(module)
     importlib.import_module("torch").set_num_threads(1)
-    judges = importlib.import_module("fitness.judge_process")
+    judges = importlib.import_module("fitness.judges.judge_process")
     judges.warm()
     setattr(judges, "warm", list)  # noqa: B010 - what is forked from here is warm
     whole.config()
@@ -136,10 +136,10 @@ def _fork(act: Callable[[], None]) -> int:
 
 
 def _drive(task: Task) -> None:
-    from evolve.config import load_config
-    from evolve.home import Home
-    from evolve.launch import launch
-    from evolve.tracker import NullTracker
+    from evolve.config.campaign import load_config
+    from evolve.driver.launch import launch
+    from evolve.home.home import Home
+    from evolve.tracking.protocol import NullTracker
 
     task_log = os.open(task.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     with open(os.devnull) as quiet:
@@ -168,7 +168,7 @@ _real: dict[str, Any] = {name: getattr(os, name) for name in CHANGES}
 
 def _fork_below() -> None:
     """Lets this process, and workers below it, fork what they would execute."""
-    for module in ("fitness.processes", "fitness.jail.zygote"):
+    for module in ("fitness.evaluators.child_processes", "fitness.processes.zygote"):
         found = importlib.import_module(module)
         assert hasattr(found, "start_process")
         setattr(found, "start_process", _forked)  # noqa: B010
@@ -178,8 +178,8 @@ def _note_commits(log: int) -> None:
     """Notes the hash of every commit after the lineage has acknowledged it."""
     from blake3 import blake3
 
-    from population.lineage.payload import encode_commit
-    from population.lineage.writer import LineageWriter
+    from population.lineage.format.commits import encode_commit
+    from population.lineage.journal.writer import LineageWriter
 
     commit_of = LineageWriter.commit
 
@@ -193,7 +193,7 @@ def _note_commits(log: int) -> None:
 
 def _set_checkpoints(births: int) -> None:
     with suppress(ImportError):
-        setattr(importlib.import_module("evolve.checkpoint"), "EVERY_BIRTHS", births)  # noqa: B010
+        setattr(importlib.import_module("evolve.recovery.checkpoints"), "EVERY_BIRTHS", births)  # noqa: B010
 
 
 def _die_at(last: int | None, moment: str) -> Iterator[int]:
@@ -252,8 +252,8 @@ class _Child:
 
 
 def _forked(command: Sequence[str], *passed_fds: int) -> _Child:
-    """As ``fitness.child_process.start_process``, by a fork: the program is imported already."""
-    from fitness.zygote_service import serve as serve_zygote
+    """As ``fitness.processes.child_process.start_process``, by a fork: the program is imported already."""
+    from fitness.processes.zygote_server import serve as serve_zygote
 
     arguments = list(command)
     place = arguments.index("-m")

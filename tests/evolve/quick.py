@@ -11,11 +11,11 @@ from collections.abc import Iterable
 import numpy as np
 from blake3 import blake3
 
-from evolve.config import CampaignConfig, check_config
-from evolve.materialise import materialise
-from fitness.benchmark import Benchmark
-from fitness.evaluator import UnitResult, WorkUnit
-from fitness.objects import ObjectTable
+from evolve.config.campaign import CampaignConfig, check_config
+from evolve.recipes.materialise import materialise
+from fitness.benchmarks.benchmark import Benchmark
+from fitness.work.object_table import ObjectTable
+from fitness.work.work_unit import UnitResult, WorkUnit
 from tests.evolve import small
 
 

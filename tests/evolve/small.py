@@ -8,20 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from evolve.campaign import begin
-from evolve.config import CampaignConfig, check_config
-from evolve.plan import Plan, make_plan
-from evolve.publish import MemoryShelf
-from evolve.replay import resume
-from evolve.shell import Hands, drive
-from evolve.state import State
-from fitness.benchmark import Benchmark
-from fitness.evaluator import Evaluator
-from fitness.inprocess import InProcessEvaluator
+from evolve.campaign.state import State
+from evolve.campaign.transition import begin
+from evolve.config.campaign import CampaignConfig, check_config
+from evolve.driver.loop import Hands, drive
+from evolve.planning.plan import Plan, make_plan
+from evolve.recovery.replay import resume
+from evolve.recovery.shelf import MemoryShelf
+from fitness.benchmarks.benchmark import Benchmark
+from fitness.evaluators.in_process import InProcessEvaluator
+from fitness.work.work_unit import Evaluator
 from population.clock import Clock, ManualClock
-from population.lineage.records import Commit
+from population.lineage.format.records import Commit
 
-MATERIALISE = "evolve.materialise:materialise"
+MATERIALISE = "evolve.recipes.materialise:materialise"
 
 
 def values(**changes: Any) -> dict[str, Any]:

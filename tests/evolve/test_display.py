@@ -5,7 +5,8 @@ import doctest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolve import address, display
+from evolve import display
+from evolve.home import block_names as address
 
 
 def test_examples_in_docstrings_hold() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from evolve import doctor
-from evolve.home import Home
+from evolve.home.home import Home
 
 
 def found(home: Path, **others: bool) -> dict[str, doctor.Check]:
@@ -34,7 +34,7 @@ def test_a_judge_that_does_not_start_is_missing(monkeypatch: pytest.MonkeyPatch)
     def refuse(*_: object) -> None:
         raise EvaluatorFailed("no processes here")
 
-    monkeypatch.setattr("evolve.heldout.look", refuse)
+    monkeypatch.setattr("evolve.promotion.heldout.look", refuse)
     (check,) = doctor._judge()
     assert (check.state, check.found) == ("missing", "no processes here")
     assert check.remedy

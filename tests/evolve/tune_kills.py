@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from evolve import launch as launching
-from evolve.home import Home
-from tests.evolve.test_tuning import evaluator_of, go, tuning_of, without_clocks
+from evolve.driver import launch as launching
+from evolve.home.home import Home
+from tests.evolve.tuning.test_tuning import evaluator_of, go, tuning_of, without_clocks
 
 
 def main() -> None:

@@ -15,17 +15,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from evolve.config import CampaignConfig, load_config
-from evolve.home import Home
-from evolve.launch import launch
-from evolve.outcome import Progress
-from evolve.tracker import NullTracker
+from evolve.campaign.summary import Progress
+from evolve.config.campaign import CampaignConfig, load_config
+from evolve.driver.launch import launch
+from evolve.home.home import Home
+from evolve.tracking.protocol import NullTracker
 from population.errors import LineageCorrupt, NotFound
-from population.files import LocalFiles
-from population.lineage.log import COMMIT, GENESIS, scan
-from population.lineage.payload import encode_commit
-from population.lineage.records import Commit
-from population.lineage.witness import read_witness
+from population.files.local_files import LocalFiles
+from population.lineage.format.commits import encode_commit
+from population.lineage.format.frames import COMMIT, GENESIS, scan
+from population.lineage.format.records import Commit
+from population.lineage.journal.witness import read_witness
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / "configs" / "digits.yaml"

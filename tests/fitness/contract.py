@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from fitness.evaluator import Evaluator, UnitResult, WorkUnit
-from fitness.inprocess import InProcessEvaluator
-from fitness.judge import Limits, SubprocessJudge
-from fitness.processes import ProcessEvaluator
-from fitness.ray_actors import RayEvaluator
+from fitness.cluster.ray_evaluator import RayEvaluator
+from fitness.evaluators.child_processes import ProcessEvaluator
+from fitness.evaluators.in_process import InProcessEvaluator
+from fitness.judges.judge import Limits, SubprocessJudge
+from fitness.work.work_unit import Evaluator, UnitResult, WorkUnit
 from tests.fitness.toys import MATERIALISE, PLUGINS, toy_benchmark
 
 LIMITS = Limits(cpu_s=1, wall_s=6.0, memory_bytes=512 << 20)

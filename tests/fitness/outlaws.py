@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from fitness.benchmark import Benchmark
-from fitness.evaluator import Judging
-from fitness.judge import Judge, Limits
-from fitness.judging import Judged, judge_stack
-from fitness.plan import KernelPlan, PlanTable
-from population.graph import Channel, Node, OpGraph
-from population.stack import Stack
+from fitness.benchmarks.benchmark import Benchmark
+from fitness.judges.judge import Judge, Limits
+from fitness.judges.tile_plan import KernelPlan, PlanTable
+from fitness.scoring.judge_rows import Judged, judge_stack
+from fitness.work.work_unit import Judging
+from population.graphs.graph import Channel, Node, OpGraph
+from population.stacks.stack import Stack
 from tests.fitness.toy_materialise import materialise
 from tests.fitness.toys import no_objects, unit_of
 from tests.plugins import outlaw

@@ -18,8 +18,8 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from fitness.child_process import module_path
-from fitness.ports import descendants
+from fitness.cluster.ports import descendants
+from fitness.processes.child_process import module_path
 
 #: The head misses a dead raylet after three seconds; by itself it takes twenty.
 QUICK_LOOKS = {

@@ -13,9 +13,9 @@ from dataclasses import replace
 
 import pytest
 
-import fitness.ray_fleet
-from fitness.evaluator import UnitResult
-from fitness.ray_actors import RayEvaluator
+import fitness.cluster.ray_fleet
+from fitness.cluster.ray_evaluator import RayEvaluator
+from fitness.work.work_unit import UnitResult
 from population.errors import EvaluatorFailed
 from tests.fitness.contract import LIMITS, build, plain, run
 from tests.fitness.ray_nodes import Nodes, ray_nodes
@@ -57,7 +57,7 @@ def digests_of(results: list[UnitResult]) -> list[bytes]:
 
 def lost_nodes() -> str:
     """A node of other kernels is refused; rows on a node that dies are parents all the same; a stopped worker is replaced."""
-    fitness.ray_fleet.PULSE_PATIENCE_S, fitness.ray_fleet.PULSE_EVERY_S = 4.0, 0.5
+    fitness.cluster.ray_fleet.PULSE_PATIENCE_S, fitness.cluster.ray_fleet.PULSE_EVERY_S = 4.0, 0.5
     first = [replace(unit_of(toy_graph(), seeds=range(8 * n, 8 * n + 8)), unit_id=n) for n in range(6)]
     inline = build("inline")
     expected = run(inline, *first)

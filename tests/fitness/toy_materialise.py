@@ -14,11 +14,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from fitness.benchmark import Benchmark
-from fitness.evaluator import NO_PARENT, WorkUnit
-from population.graph import OpGraph
+from fitness.benchmarks.benchmark import Benchmark
+from fitness.work.work_unit import NO_PARENT, WorkUnit
+from population.graphs.graph import OpGraph
 from population.randomness import normals
-from population.stack import Stack
+from population.stacks.stack import Stack
 
 
 def materialise(unit: WorkUnit, read_object: Callable[[bytes], bytes], benchmark: Benchmark) -> Stack:

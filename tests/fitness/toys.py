@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from fitness.benchmark import Benchmark
-from fitness.evaluator import CANDIDATE, NO_PARENT, Judging, WorkUnit
-from population.graph import Channel, Node, OpGraph
+from fitness.benchmarks.benchmark import Benchmark
+from fitness.work.work_unit import CANDIDATE, NO_PARENT, Judging, WorkUnit
+from population.graphs.graph import Channel, Node, OpGraph
 
 MATERIALISE = "tests.fitness.toy_materialise:materialise"
 PLUGINS = ("tests.plugins.hostile",)

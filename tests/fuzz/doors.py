@@ -24,23 +24,23 @@ import yaml
 from pyarrow import parquet
 from torch import nn
 
-from evolve.cli.exchange import _read_block
-from evolve.config import load_config
-from evolve.data import load_data
-from evolve.exchange.plain_files import block_bytes
-from evolve.home import Home
-from evolve.inputs import read_inputs, read_rows
-from evolve.plan import make_plan
-from evolve.serving import channels_of, inputs_of
+from evolve.cli.blocks.models import _read_block
+from evolve.config.campaign import load_config
+from evolve.home.home import Home
+from evolve.models.importer_answer import read_answer
+from evolve.models.importer_process import _give_weights
+from evolve.models.plain_files import block_bytes
+from evolve.planning.load_data import load_data
+from evolve.planning.plan import make_plan
+from evolve.runtime.bundle import channels_of, inputs_of
 from evolve.storage_errors import storage_error
 from evolve.templates import block_of
-from fitness.importer_answer import read_answer
-from fitness.importer_process import _give_weights
-from population.block import TensorBlock
-from population.cbor import Link, decode, encode
+from population.blocks.block import TensorBlock
+from population.encoding.cbor import Link, decode, encode
 from population.errors import EvolveError, FormatError, InputError
-from population.exchange import seeded_inputs
-from population.nodes import Channel
+from population.graphs.nodes import Channel
+from population.inputs.input_files import read_inputs, read_rows
+from population.pytorch import seeded_inputs
 from tests.evolve.blocks import classifier
 from tests.fuzz import mutations as change
 from tests.old_homes import unpack
@@ -213,7 +213,7 @@ def _answers() -> list[bytes]:
     )
     value, leaves = block.manifest()
     with torch.no_grad():
-        from population.interpret import run_block
+        from population.stacks.interpreters import run_block
 
         told = run_block(block, seeded_inputs(block.graph))["y"].numpy().tobytes()
     index = {

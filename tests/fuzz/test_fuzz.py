@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from evolve.cli import main
-from evolve.home import Home
+from evolve.home.home import Home
 from tests.evolve.blocks import classifier
 from tests.fuzz.doors import DOORS, ROOT, mutant, table_block
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from population.dims import Shape
 from population.operations import Call, Inferred, Operation, register
+from population.operations.dimensions import Shape
 from population.operations.registry import Attributes, Sizes
 
 

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 
 import torch
 
-from population.cbor import encode
-from population.dims import Shape, fixed
+from population.encoding.cbor import encode
 from population.operations import Call, Inferred, Operation, ParameterSpec, register
+from population.operations.dimensions import Shape, fixed
 from population.operations.registry import Attributes, Sizes
 
 DESCRIPTORS = range(3, 64)

@@ -16,8 +16,8 @@ from types import ModuleType
 
 import torch
 
-from population.dims import Shape, fixed
 from population.operations import Call, Inferred, Operation, ParameterSpec, register
+from population.operations.dimensions import Shape, fixed
 from population.operations.registry import Attributes, Sizes
 
 

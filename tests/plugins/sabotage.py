@@ -8,7 +8,7 @@ import tests.plugins.hostile
 from evolve.operators.noise import stream_of
 from evolve.operators.registry import Making, Operator, Settings, register
 from population.randomness import integers
-from population.stack import Stack
+from population.stacks.stack import Stack
 
 assert tests.plugins.hostile  # registers the operation
 #: Half of the children behave; the others return NaN, abort, spin, eat memory.

@@ -20,21 +20,21 @@ import numpy as np
 import pytest
 import typer
 
-from evolve import baselines
 from evolve.cli import app
-from evolve.config import check_config
-from evolve.exchange.exporting import export_block
-from evolve.foreign import running
-from evolve.infer import answer_of
-from evolve.plan import Plan, make_plan
-from evolve.rebuild import read_records, rebuild_rows
-from evolve.serving import BlockModel
-from fitness.inprocess import InProcessEvaluator
-from fitness.judge import SubprocessJudge
-from population.block import TensorBlock
+from evolve.config.campaign import check_config
+from evolve.models.export import export_block
+from evolve.planning.foreign_code import running
+from evolve.planning.plan import Plan, make_plan
+from evolve.recovery.rebuild import read_records, rebuild_rows
+from evolve.reports import baselines
+from evolve.runtime.answer import answer_of
+from evolve.runtime.bundle import BlockModel
+from fitness.evaluators.in_process import InProcessEvaluator
+from fitness.judges.judge import SubprocessJudge
+from population.blocks.block import TensorBlock
 from population.clock import ManualClock
 from population.errors import InputError
-from population.lineage.records import Commit
+from population.lineage.format.records import Commit
 from tests.evolve import small
 from tests.evolve.cli.conftest import Answer, run_apart
 from tests.plugins.witnesses import Scene, episodes_config, make_scene, rows_config

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from evolve.config import check_config
-from evolve.plan import benchmark_of
+from evolve.config.campaign import check_config
+from evolve.planning.plan import benchmark_of
 from tests.plugins.test_example_package import with_package
 
 PACKAGE = Path(__file__).parent / "witness_package"

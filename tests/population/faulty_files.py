@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from population import files as files_module
 from population.errors import StorageError
-from population.files import FileSystem
+from population.files import local_files as files_module
+from population.files.local_files import FileSystem
 
 CHANGES = {"append", "write_atomic", "write_many", "remove", "make_dirs", "truncate", "settle", "note"}
 SYSTEM_CALLS = {"open", "write", "fsync", "fdatasync", "fchmod", "link", "replace", "mkdir", "read", "listdir", "lstat"}
@@ -59,7 +59,7 @@ class FaultyFiles:
 
 
 class FaultyCalls:
-    """Stands for the module `os` in population.files and makes the k-th of SYSTEM_CALLS fail with an errno."""
+    """Stands for the module `os` in population.files.local_files and makes the k-th of SYSTEM_CALLS fail with an errno."""
 
     def __init__(self, fail_at: int = -1, code: int = errno.EIO, *, error: BaseException | None = None):
         self._fail_at, self._error = fail_at, error or OSError(code, os.strerror(code))

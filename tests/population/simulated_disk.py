@@ -1,6 +1,6 @@
 """A disk that loses power: what system calls leave behind when not everything that was written had reached the platter.
 
-`SimulatedOs` stands for the module `os` in population.files and keeps, for every file and folder, what is durable and the
+`SimulatedOs` stands for `os` in population.files.local_files and keeps, for every file and folder, what is durable and the
 operations since its last sync. `crash_state` draws what a machine could find after power came back: unsynced writes
 dropped, reordered or torn at sectors, lengths without data, names that were not yet durable, in any combination that no
 sync forbids. Files are reached by names: a file whose name is lost is lost.
@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from population import files as files_module
-from population.files import MemoryFiles
-from population.memory_files import TEMPORARY_PREFIX
+from population.files import local_files as files_module
+from population.files.local_files import MemoryFiles
+from population.files.memory_files import TEMPORARY_PREFIX
 
 SECTOR = 512
 
@@ -126,7 +126,7 @@ class Folder:
 
 
 class SimulatedOs:
-    """Stands for `os` in population.files; `before` is called before every call that changes something.
+    """Stands for `os` in population.files.local_files; `before` is called before every call that changes something.
 
     An OSError that it raises is what that call fails with; a sync that fails forgets a part of what it should have written.
     """

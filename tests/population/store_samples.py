@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from population.cbor import Link, encode
-from population.cid import cid_of
+from population.encoding.cbor import Link, encode
+from population.encoding.cid import cid_of
 
 
 @dataclass(frozen=True)

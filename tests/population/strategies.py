@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from hypothesis import strategies as st
 
-from population.graph import OpGraph
-from population.stack import Stack
+from population.graphs.graph import OpGraph
+from population.stacks.stack import Stack
 
 ACTIVATIONS = (
     "relu", "gelu", "tanh", "sigmoid", "softmax", "silu", "softplus", "elu", "leaky_relu", "hardtanh", "log_softmax"

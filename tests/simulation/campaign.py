@@ -18,20 +18,20 @@ from typing import Any
 
 import pytest
 
-from evolve import launch as launching
-from evolve import materialise as materialising
-from evolve.config import check_config
-from evolve.home import Home
-from evolve.plan import Plan, make_plan
-from evolve.shell import Interrupted
-from evolve.tracker import NullTracker
-from fitness.evaluator import UnitResult, WorkUnit
-from fitness.worker import failed_result
+from evolve.config.campaign import check_config
+from evolve.driver import launch as launching
+from evolve.driver.loop import Interrupted
+from evolve.home.home import Home
+from evolve.planning.plan import Plan, make_plan
+from evolve.recipes import materialise as materialising
+from evolve.tracking.protocol import NullTracker
+from fitness.evaluators.worker import failed_result
+from fitness.work.work_unit import UnitResult, WorkUnit
 from population.clock import ManualClock
 from population.errors import EvaluatorFailed, Locked, StorageError
-from population.files import FileSystem, LocalFiles
-from population.lineage.records import Commit
-from population.lineage.writer import SEAL_ROWS, LineageWriter
+from population.files.local_files import FileSystem, LocalFiles
+from population.lineage.format.records import Commit
+from population.lineage.journal.writer import SEAL_ROWS, LineageWriter
 from tests.simulation.disk import Disk
 from tests.simulation.oracle import Doom, Oracle
 from tests.simulation.workers import SimulatedEvaluator

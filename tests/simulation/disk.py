@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from population.errors import StorageError
-from population.files import FileSystem
+from population.files.local_files import FileSystem
 from tests.simulation.world import Crash, World
 
 SECTOR_BYTES = 512

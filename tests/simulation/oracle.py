@@ -9,14 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from evolve.materialise import materialise
-from fitness.benchmark import Benchmark
-from fitness.evaluator import UnitResult, WorkUnit
-from fitness.judge import InlineJudge
-from fitness.objects import kept_rows
-from fitness.plan import DEFAULT_PLANS
-from fitness.worker import Worker
-from population.stack import Stack
+from evolve.recipes.materialise import materialise
+from fitness.benchmarks.benchmark import Benchmark
+from fitness.evaluators.worker import Worker
+from fitness.judges.judge import InlineJudge
+from fitness.judges.tile_plan import DEFAULT_PLANS
+from fitness.work.object_table import kept_rows
+from fitness.work.work_unit import UnitResult, WorkUnit
+from population.stacks.stack import Stack
 
 Answer = tuple[UnitResult, dict[bytes, bytes]]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from fitness.dispatch import Dispatch, Run
-from fitness.objects import Holdings
+from fitness.evaluators.dispatch import Dispatch, Run
+from fitness.work.object_table import Holdings
 from population.errors import LineageCorrupt
-from population.lineage.records import Commit
-from population.lineage.writer import LineageWriter
+from population.lineage.format.records import Commit
+from population.lineage.journal.writer import LineageWriter
 from tests.simulation.campaign import KINDS, Campaign, Outcome
 from tests.simulation.disk import Disk
 from tests.simulation.world import Violation
@@ -99,7 +99,7 @@ def test_it_notices_an_answer_that_counts_twice(monkeypatch: pytest.MonkeyPatch)
         return run or ended.get((id(dispatch), number))
 
     monkeypatch.setattr(Dispatch, "_end", end)
-    monkeypatch.setattr("fitness.objects.ObjectTable.release", lambda table, unit: None)
+    monkeypatch.setattr("fitness.work.object_table.ObjectTable.release", lambda table, unit: None)
     _violation_under_some_seed("accepted twice")
 
 

@@ -1,6 +1,6 @@
 """Workers that live in the simulated world: they die, hang, come late, answer twice, and are replaced.
 
-The driver's side decides by ``fitness.dispatch``, as the evaluators do that run.
+The driver's side decides by ``fitness.evaluators.dispatch``, as the evaluators do that run.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from fitness import verdict
-from fitness.benchmark import Benchmark
-from fitness.dispatch import Dispatch, Run
-from fitness.evaluator import UnitResult, WorkUnit
-from fitness.objects import MAX_TRIES, Holdings, ObjectTable
+from fitness.benchmarks.benchmark import Benchmark
+from fitness.evaluators.dispatch import Dispatch, Run
+from fitness.processes import verdicts as verdict
+from fitness.work.object_table import MAX_TRIES, Holdings, ObjectTable
+from fitness.work.work_unit import UnitResult, WorkUnit
 from tests.simulation.disk import Disk
 from tests.simulation.oracle import Doom, Oracle
 from tests.simulation.world import Violation, World

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from evolve.home import Home
-from evolve.launch import launch
-from evolve.outcome import Progress
-from evolve.shell import Interrupted
-from evolve.tracker import NullTracker
+from evolve.campaign.summary import Progress
+from evolve.driver.launch import launch
+from evolve.driver.loop import Interrupted
+from evolve.home.home import Home
+from evolve.tracking.protocol import NullTracker
 from population.errors import EvaluatorFailed
 from tests.evolve import whole
 

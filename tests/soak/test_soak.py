@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fitness.inprocess import InProcessEvaluator
-from fitness.judge import SubprocessJudge
+from fitness.evaluators.in_process import InProcessEvaluator
+from fitness.judges.judge import SubprocessJudge
 from tests.evolve import whole
 from tests.fitness.contract import LIMITS, run
 from tests.fitness.toys import MATERIALISE, toy_benchmark, toy_graph, unit_of

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import torch
 
-from population.cbor import encode
+from population.encoding.cbor import encode
 
 
 def act(values: torch.Tensor) -> object:

@@ -6,7 +6,7 @@ import struct
 
 import torch
 
-from population.cbor import encode
+from population.encoding.cbor import encode
 
 
 def act(values: torch.Tensor) -> object:

@@ -7,7 +7,7 @@ import time
 
 import torch
 
-from population.cbor import encode
+from population.encoding.cbor import encode
 
 
 def act(values: torch.Tensor) -> object:

@@ -171,8 +171,8 @@ def _nowhere(_: int | None) -> int:
 @pytest.fixture
 def told_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """No MLflow: what it is told is not tried here, and it takes seconds."""
-    monkeypatch.setattr("evolve.tracking.MlflowTracker", _Silent)
-    monkeypatch.setattr("evolve.cli.ui._free_port", _nowhere)
+    monkeypatch.setattr("evolve.tracking.mlflow_tracker.MlflowTracker", _Silent)
+    monkeypatch.setattr("evolve.cli.home.ui._free_port", _nowhere)
 
 
 def _try(program: Program, finished: Done, folder: Path, file: str, damage: str, command: str) -> Answer:

@@ -15,26 +15,26 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fitness import child_process
+from fitness.processes import child_process
 from tests.evolve.cli.conftest import CONFIG, ROOT, Done, environment
 
 # ---- the list of starts ------------------------------------------------------------------------------------------------
 
 #: Every call that starts a process. A new one belongs here once it is known to be isolated from the current folder.
 STARTS = {
-    "evolve/cli/ui.py": ["subprocess.Popen"],  # python_command, python_variables, an empty folder
-    "evolve/exchange/plain_files.py": ["subprocess.run"],  # python_command, no variables
-    "evolve/querying.py": ["subprocess.Popen"],  # python_command, python_variables
-    "fitness/child_process.py": ["subprocess.Popen"],  # start_process
+    "evolve/cli/home/ui.py": ["subprocess.Popen"],  # python_command, python_variables, an empty folder
+    "evolve/models/plain_files.py": ["subprocess.run"],  # python_command, no variables
+    "evolve/home/jailed_query.py": ["subprocess.Popen"],  # python_command, python_variables
+    "fitness/processes/child_process.py": ["subprocess.Popen"],  # start_process
     "fitness/jail/namespaces.py": ["os.fork", "os.fork", "call clone"],  # forks import nothing anew
-    "fitness/jail/trial.py": ["os.fork", "os.execv"],  # attacks from within the jail, which are refused
-    "fitness/jail/zygote.py": ["start_process"],
-    "fitness/leftovers.py": ["start_process"],
-    "fitness/processes.py": ["start_process"],
-    "fitness/ray_cluster.py": ["ray.init"],  # without the current folder that Ray adds; the same variables
+    "fitness/jail/attacks.py": ["os.fork", "os.execv"],  # attacks from within the jail, which are refused
+    "fitness/processes/zygote.py": ["start_process"],
+    "fitness/cluster/reaper.py": ["start_process"],
+    "fitness/evaluators/child_processes.py": ["start_process"],
+    "fitness/cluster/ray_cluster.py": ["ray.init"],  # without the current folder that Ray adds; the same variables
 }
 #: Where the interpreter's path stands: in the one function that makes command lines, in a text, in an attack.
-INTERPRETERS = {"fitness/child_process.py": 1, "evolve/display.py": 1, "fitness/jail/trial.py": 1}
+INTERPRETERS = {"fitness/processes/child_process.py": 1, "evolve/display.py": 1, "fitness/jail/attacks.py": 1}
 _NAMES = {"Popen", "start_process", "ProcessPoolExecutor", "create_subprocess_exec", "create_subprocess_shell"}
 _MODULES = {"subprocess", "multiprocessing", "pty"}
 _OF_OS = ("os.exec", "os.spawn", "os.posix_spawn", "os.fork", "os.popen", "os.system")

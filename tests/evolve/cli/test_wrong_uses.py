@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evolve.config import check_config, read_config
-from evolve.home import Home
-from evolve.plan import make_plan
+from evolve.config.campaign import check_config, read_config
+from evolve.home.home import Home
+from evolve.planning.plan import make_plan
 from tests.evolve.cli.conftest import CONFIG, Answer, Done, Program, environment, run_apart, write_config
 
 

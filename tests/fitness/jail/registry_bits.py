@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from blake3 import blake3
 
-from fitness.jail.warm import _graphs
-from population.graph import OpGraph
-from population.interpret import run_stack
+from fitness.processes.warm_up import _graphs
+from population.graphs.graph import OpGraph
 from population.operations import get, names
 from population.randomness import normals
-from population.stack import Stack
+from population.stacks.interpreters import run_stack
+from population.stacks.stack import Stack
 
 SIZES = ((3, 16), (9, 48), (64, 128))
 

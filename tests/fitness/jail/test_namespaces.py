@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from fitness.cell import Cell
-from fitness.jail.memory import Region
-from fitness.jail.zygote import Child, Zygote
-from fitness.limits import Limits
-from fitness.wire import Message, receive
+from fitness.processes.jailed_process import Cell
+from fitness.processes.limits import Limits
+from fitness.processes.messages import Message, receive
+from fitness.processes.shared_memory import Region
+from fitness.processes.zygote import Child, Zygote
 from population.errors import JailUnavailable
 from tests.attacks.worlds import can_have_namespaces
 from tests.orphans import no_orphans

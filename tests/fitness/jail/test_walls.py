@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from fitness.jail.probe import FULL, LEVELS, NONE, REDUCED, probe, report_of
-from fitness.jail.trial import ATTACKS, KINDS
-from fitness.jail.warm import warm
+from fitness.jail.attacks import ATTACKS, KINDS
+from fitness.processes.isolation import FULL, LEVELS, NONE, REDUCED, probe, report_of
+from fitness.processes.warm_up import warm
 from population.operations import get, names
 from tests.attacks.worlds import can_have_namespaces
 
@@ -75,7 +75,16 @@ def run_inside(folder: Path, *sources: str, options: tuple[str, ...] = ()) -> li
     secret.write_text("secret")
     os.chmod(secret, 0o666)
     targets = json.dumps({"file": str(secret), "pid": os.getpid()})
-    command = [sys.executable, "-m", "fitness.jail.run_inside", *map(str, files), "--wall", "2", "--targets", targets]
+    command = [
+        sys.executable,
+        "-m",
+        "fitness.processes.run_inside",
+        *map(str, files),
+        "--wall",
+        "2",
+        "--targets",
+        targets,
+    ]
     environment = {**ENVIRONMENT, "SECRET": "hunter2", "PATH": os.environ["PATH"]}
     done = subprocess.run(
         [*command, *options], capture_output=True, text=True, timeout=120, env=environment, cwd=ROOT, check=False

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fitness.benchmark import Benchmark
-from fitness.splits import SPLITS
+from fitness.benchmarks.benchmark import Benchmark
+from fitness.measures.splits import SPLITS
 from fitness.tables.fit import fit_scaling
 from fitness.tables.kinds import find_kind
 from fitness.tables.target import find_target
-from population.cells import MISSING, cells_of
 from population.errors import BenchmarkError, InputError
+from population.inputs.cells import MISSING, cells_of
 
 RNG = np.random.default_rng(5)
 N = 200

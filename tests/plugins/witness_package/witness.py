@@ -22,10 +22,10 @@ import torch
 
 from evolve.operators import Making, Operator, Settings
 from evolve.operators import register as register_operator
-from population.dims import Shape
 from population.operations import Call, Inferred, Operation, register
+from population.operations.dimensions import Shape
 from population.operations.registry import Attributes, Sizes
-from population.stack import Stack
+from population.stacks.stack import Stack
 
 HERE = Path(__file__).resolve().parent
 TRACES = HERE / "traces"

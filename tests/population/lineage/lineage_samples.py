@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from population.lineage.records import Births, Commit, Measure
+from population.lineage.format.records import Births, Commit, Measure
 
 TIERS = ("lite", "pro", "ultimate")
 MEASURES = tuple(

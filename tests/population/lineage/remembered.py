@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from population.lineage import payload
-from population.lineage import reader as reader_module
-from population.lineage import writer as writer_module
-from population.lineage.payload import Chunk
+from population.lineage.format import commits as payload
+from population.lineage.format.commits import Chunk
+from population.lineage.journal import reader as reader_module
+from population.lineage.journal import writer as writer_module
 
 
 @contextmanager
@@ -28,6 +28,8 @@ def frames_are_decoded_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reader_module, "chunk_of_frames", chunk_of_frames)
         patch.setattr(writer_module, "chunk_of_frames", chunk_of_frames)
-        if importlib.util.find_spec("population.lineage.compaction"):
-            patch.setattr("population.lineage.compaction.FAN_IN", 2)  # so that seals of small lineages merge segments
+        if importlib.util.find_spec("population.lineage.journal.compaction"):
+            patch.setattr(
+                "population.lineage.journal.compaction.FAN_IN", 2
+            )  # so that seals of small lineages merge segments
         yield

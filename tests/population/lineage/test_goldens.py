@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 from population.clock import ManualClock
-from population.files import MemoryFiles
+from population.files.local_files import MemoryFiles
 from population.lineage import LineageReader, LineageWriter
-from population.lineage.log import GENESIS, scan
-from population.lineage.segments import journal_path
+from population.lineage.format.frames import GENESIS, scan
+from population.lineage.journal.segments import journal_path
 from tests.population.lineage.lineage_samples import flat, sample_commit
 
 GOLDEN = Path(__file__).parents[2] / "goldens" / "lineage.json"

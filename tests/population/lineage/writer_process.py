@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from population.clock import SystemClock
-from population.files import LocalFiles
+from population.files.local_files import LocalFiles
 from population.lineage import LineageWriter
 from tests.population.lineage.lineage_samples import sample_commit
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fitness.benchmark import Benchmark
+from fitness.benchmarks.benchmark import Benchmark
 
 NUM_POINTS = 600
 

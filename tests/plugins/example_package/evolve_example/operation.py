@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import torch
 
-from population.dims import Shape
 from population.operations import Call, Inferred, Operation, register
 from population.operations.attributes import positive
+from population.operations.dimensions import Shape
 from population.operations.registry import Attributes, Sizes
 
 

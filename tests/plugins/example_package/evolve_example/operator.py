@@ -7,7 +7,7 @@ from pydantic import Field
 
 from evolve.operators import Making, Operator, Settings, register
 from evolve.operators.noise import coin_rows
-from population.stack import Stack
+from population.stacks.stack import Stack
 
 
 class FlipSettings(Settings):

@@ -1,0 +1,199 @@
+"""The lineage rows that a campaign writes: births by columns, and the few rare rows of a step.
+
+The campaign's handle and wall-clock times are not known here; the shell adds them to rows that want them.
+
+Nouns: *front point* (a non-dominated judgement), *tally* (what an operator did so far).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from blake3 import blake3
+
+from evolve.campaign.events import Published
+from evolve.planning.plan import Plan
+from evolve.recipes.batches import BatchResult
+from evolve.recipes.recipe import individual_id
+from evolve.strategies import Batch, Judged, Outcome
+from evolve.strategies.selection import front_rows
+from population.lineage.format.records import Births, Measure
+
+if TYPE_CHECKING:
+    from evolve.campaign.state import State
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What an operator did so far: births, best signed leading objective, counted FLOPs."""
+
+    births: int = 0
+    best: float = float("-inf")
+    flops: float = 0.0
+
+    def with_birth(self, score: float, flops: float) -> Tally:
+        """Returns the tally with one more birth; NaN scores count as a birth and nothing else."""
+        best = self.best if math.isnan(score) else max(self.best, score)
+        return Tally(self.births + 1, best, self.flops + flops)
+
+
+@dataclass(frozen=True)
+class FrontPoint:
+    """A judgement on validation rows that no other dominates in leading objective and FLOPs."""
+
+    event: int
+    tier: str
+    operator: str
+    values: tuple[float, ...]
+    flops: int
+
+    @staticmethod
+    def extend(
+        plan: Plan, front: tuple[FrontPoint, ...], batch: Batch, result: BatchResult, repeats: Mapping[int, int]
+    ) -> tuple[FrontPoint, ...]:
+        """Returns the front after a batch: leading objective against FLOPs, each tier of a birth a point of its own.
+
+        Repeats (positions) are left out: their first birth stands for them, and they were not judged again.
+        """
+        if batch.split != "validation":
+            return front
+        tiers = tiers_of(plan, result)
+        found = list(front)
+        scores, flops = result.scores.tolist(), result.flops.tolist()
+        for position, (event, proposal) in enumerate(zip(batch.events, batch.proposals, strict=True)):
+            for place, tier in enumerate(tiers):
+                values = tuple(scores[position][place])
+                if position not in repeats and not any(map(math.isnan, values)):
+                    found.append(FrontPoint(event, tier, proposal.operator, values, flops[position][place]))
+        if not found:
+            return ()
+        lead = plan.columns[0]
+        sign = 1.0 if plan.benchmark.objectives[lead].direction == "max" else -1.0
+        table = np.array([[sign * point.values[lead], -float(point.flops)] for point in found])
+        _, first = np.unique(table, axis=0, return_index=True)
+        kept = set(front_rows(table)) & set(first.tolist())
+        return tuple(sorted((found[row] for row in kept), key=lambda point: (point.flops, point.event)))
+
+
+def tiers_of(plan: Plan, result: BatchResult) -> tuple[str, ...]:
+    """Returns the names of the tiers a result holds: all of the campaign's in order, or the ultimate one alone."""
+    return tier_names(plan, result.scores.shape[1])
+
+
+def tier_names(plan: Plan, count: int) -> tuple[str, ...]:
+    """Returns the names of so many judged tiers."""
+    return tuple(plan.fractions) if count == len(plan.fractions) else ("ultimate",)
+
+
+def births_of(
+    plan: Plan,
+    batch: Batch,
+    result: BatchResult,
+    outcome: Outcome,
+    judged: Judged,
+    repeats: Mapping[int, int],
+    generation: int,
+) -> Births:
+    """Returns the births of a told batch, one row each, survivors or not."""
+    tiers = tiers_of(plan, result)
+    count = len(batch.proposals)
+    names = [objective.name for objective in plan.benchmark.objectives]
+    where = (plan.benchmark_name, batch.split)
+    return Births(
+        measures=tuple(Measure(*where, tier, name) for tier in tiers for name in names),
+        skill_measures=tuple(Measure(*where, tier, skill) for tier in tiers for skill in plan.benchmark.skills),
+        tiers=tiers,
+        num_samples=plan.benchmark.num_samples(batch.split),
+        sandbox_level=plan.sandbox_level,
+        environment=plan.environment,
+        event=np.array(batch.events, dtype=np.int64),
+        individual=[individual_id(plan.key, event) for event in batch.events],
+        operator=[proposal.operator for proposal in batch.proposals],
+        seed=np.array([proposal.seed for proposal in batch.proposals], dtype=np.uint64),
+        settings=[proposal.settings for proposal in batch.proposals],
+        inputs=[tuple(digest.hex() for digest in proposal.inputs) for proposal in batch.proposals],
+        parents=[tuple(plan.individual(event) for event in p.parents) for p in batch.proposals],
+        roles=[proposal.roles for proposal in batch.proposals],
+        generation=np.full(count, generation, dtype=np.int64),
+        species=[plan.species] * count,
+        coordinate=[coordinate(generation, position) for position in range(count)],
+        weights_digest=[digest.hex() if digest is not None else None for digest in result.digests],
+        status=[_status(verdict, told) for verdict, told in zip(result.verdicts, outcome.statuses, strict=True)],
+        verdict=list(result.verdicts),
+        detail=list(result.details),
+        repeat_of=[individual_id(plan.key, repeats[p]) if p in repeats else "" for p in range(count)],
+        flops=result.flops,
+        scores=result.scores.reshape(count, len(tiers) * len(names)),
+        skills=result.skills.reshape(count, len(tiers) * len(plan.benchmark.skills)),
+    )
+
+
+def coordinate(generation: int, position: int) -> str:
+    """Returns the coordinate that a birth is given: layer 0, group 0, top nest 2, x its place in the batch, y its
+    generation, z 0."""
+    return f"L0_G0_N2_{position}:{generation}:0"
+
+
+def _status(verdict: str, told: str) -> str:
+    return told if verdict == "ok" else "quarantined"
+
+
+def campaign_row(plan: Plan, state: str) -> dict[str, Any]:
+    """Returns the ``campaigns`` row for a change of state."""
+    origin = plan.origin
+    return {
+        "campaign_key": plan.key.hex(),
+        "config_hash": plan.config.config_hash,
+        "seed": plan.config.seed,
+        "state": state,
+        **({"forked_from": origin.campaign, "forked_at": origin.step} if origin and not origin.is_import else {}),
+        "config": plan.config.model_dump(mode="json"),
+        "environment": plan.environment,
+    }
+
+
+def generation_row(plan: Plan, state: State, births: int) -> dict[str, Any]:
+    """Returns the ``generations`` row of a told batch."""
+    objectives = {objective.name: objective for objective in plan.benchmark.objectives}
+    best = {n: objectives[n].signed(v) for n, v in zip(plan.config.objectives, state.best, strict=False)}
+    return {
+        "generation": plan.strategy.generation(state.strategy),
+        "step": state.step,
+        "evaluations": state.evaluations,
+        "births": births,
+        "best": best,
+        "population": population_id(plan, state),
+        "front_size": len(state.front),
+    }
+
+
+def population_id(plan: Plan, state: State) -> str:
+    """Returns one hash over the population: BLAKE3 of its sorted (individual, weights digest) pairs, hex."""
+    events = set(plan.strategy.members(state.strategy)) | ({state.champion} if state.champion is not None else set())
+    digests = {event: state.judged[event][0] for event in events if event in state.judged}
+    pairs = sorted(f"{individual_id(plan.key, event)} {digest.hex()}" for event, digest in digests.items() if digest)
+    return blake3("\n".join(pairs).encode()).hexdigest()
+
+
+def lifecycle_rows(plan: Plan, step: int, outcome: Outcome) -> Sequence[dict[str, Any]]:
+    """Returns one row for every member that left the population."""
+    return [
+        {
+            "individual": individual_id(plan.key, event),
+            "step": step,
+            "status": "archived",
+            "reason": "left the population",
+        }
+        for event in outcome.left
+    ]
+
+
+def blocks_row(plan: Plan, event: Published, tiers: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    """Returns the ``blocks`` row of the published champion."""
+    assert event.champion is not None
+    individual = individual_id(plan.key, event.champion)
+    return {"block": event.block, "individual": individual, "tiers": dict(tiers), "bytes": event.size_bytes}

@@ -1,0 +1,74 @@
+"""One look at held-out rows: some blocks, all their tiers, judged in one pass by a process that sees no labels.
+
+Nouns: *look* (as in ``fitness.measures.heldout_tests``), *finding* (what a look showed of one block).
+
+Shapes: N held-out rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fitness.judges.judge import Judge
+from fitness.processes import verdicts as verdict
+from fitness.scoring.examiner import Examiner
+from fitness.work.task import Task
+from fitness.work.work_unit import Judging
+from population.blocks.block import TensorBlock
+
+SPLIT = "heldout"
+Merits = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a look showed of one block.
+
+    Attributes:
+        verdict, detail: as ``fitness.processes.verdicts``; where the verdict is not "ok", the mappings are empty.
+        scores: tier -> objective -> value. skills: tier -> skill -> value; skills without rows are left out.
+        flops: tier -> counted FLOPs a sample. merits: tier -> float32 ``[N]``, what each row adds to the principal metric.
+    """
+
+    verdict: str
+    detail: str
+    scores: Mapping[str, Mapping[str, float]]
+    skills: Mapping[str, Mapping[str, float]]
+    flops: Mapping[str, int]
+    merits: Mapping[str, Merits]
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether the block has scores."""
+        return self.verdict == verdict.OK
+
+
+def look(blocks: Sequence[TensorBlock], benchmark: Task, judge: Judge) -> list[Finding]:
+    """Returns the findings on these blocks, in their order. Raises EvaluatorFailed where there is no judge to be had."""
+    with closing(Examiner(benchmark, judge)) as examiner:
+        return [_find(block, benchmark, examiner) for block in blocks]
+
+
+def _find(block: TensorBlock, benchmark: Task, examiner: Examiner) -> Finding:
+    tiers = {tier: block.widths_of(tier) for tier in block.tier_names}
+    judged = examiner.examine(block.to_stack(), Judging(SPLIT, tiers))
+    if judged.verdicts[0] != verdict.OK:
+        return Finding(judged.verdicts[0], judged.details[0], {}, {}, {}, {})
+    names = [objective.name for objective in benchmark.objectives]
+    return Finding(
+        verdict=verdict.OK,
+        detail="",
+        scores={tier: _named(names, judged.scores[0, place]) for place, tier in enumerate(tiers)},
+        skills={tier: _named(benchmark.skills, judged.skills[0, place]) for place, tier in enumerate(tiers)},
+        flops={tier: int(judged.flops[0, place]) for place, tier in enumerate(tiers)},
+        merits={tier: judged.merits[0, place] for place, tier in enumerate(tiers)},
+    )
+
+
+def _named(names: Sequence[str], values: npt.NDArray[np.float64]) -> dict[str, float]:
+    return {name: float(value) for name, value in zip(names, values, strict=True) if np.isfinite(value)}

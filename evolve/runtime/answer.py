@@ -1,0 +1,234 @@
+"""The reference runtime: runs a block on the inputs of a file, and says which block and tier answered, at what cost.
+
+With tier "auto" every row begins at the narrowest tier and goes on to the next until an exit gate passes for it. A gate
+with an intermediate output is asked first: a row that it lets go is answered by that output alone.
+
+Nouns: *provenance* (which block, tier, nest and exit did the work, at what cost), *answers* (what each row was told, by
+whom).
+
+Shapes: N samples.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from evolve.home.block_names import resolve_block, split_target
+from evolve.planning.foreign_code import Run, running
+from evolve.runtime.bundle import inputs_of
+from fitness.judges.tiles import single_threaded
+from fitness.processes.isolation import FULL
+from population import operations
+from population.blocks.block import TensorBlock
+from population.clock import Clock, SystemClock
+from population.errors import InputError
+from population.graphs.exit_gates import ExitGate
+from population.graphs.graph import OpGraph
+from population.graphs.nodes import full_attributes
+from population.inputs.decoder import Decoder
+from population.inputs.input_files import read_inputs, read_rows
+from population.inputs.table_files import SUFFIXES
+from population.operations import dimensions as dims
+from population.stacks.footprint import samples_at_once
+from population.stacks.interpreters import plan_of, run_block
+from population.stacks.tiers import TIERS
+
+if TYPE_CHECKING:
+    from evolve.home.home import Home
+
+#: The most samples that are computed in one go, fewer where they are large: bounds memory, changes no result.
+SAMPLES_AT_ONCE = 1024
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+@dataclass
+class Answers:
+    """What N rows were told: outputs by channel (None where a row left before it), tier, exit and FLOPs of each row."""
+
+    outputs: dict[str, list[Any]]
+    tiers: list[str]
+    exits: list[str | None]
+    flops: list[int]
+
+    @staticmethod
+    def none_yet(channels: Sequence[str], num_rows: int) -> Answers:
+        """Returns answers of which nothing is known yet."""
+        outputs = {channel: [None] * num_rows for channel in channels}
+        return Answers(outputs, [""] * num_rows, [None] * num_rows, [0] * num_rows)
+
+    def settle(self, rows: Sequence[int], found: Tensors, tier: str, gate: ExitGate | None = None) -> None:
+        """Writes down the outputs of these rows (``found``: one entry a row), the tier and the gate that ended it."""
+        for channel, values in found.items():
+            for row, value in zip(rows, values.tolist(), strict=True):
+                self.outputs[channel][row] = value
+        for row in rows:
+            self.tiers[row], self.exits[row] = tier, _gate_text(gate) if gate else None
+
+
+def infer(
+    home: Home, target: str, inputs: Path, clock: Clock | None = None, accept_level: str = FULL
+) -> dict[str, Any]:
+    """Returns ``{"outputs": {channel: nested lists}, "provenance": {...}}`` of a block for the rows of a file, and what its
+    decoder makes of the outputs: ``"answers": {target column: {"answer": [...], "confidence": [...]}}``.
+
+    Args:
+        target: ``NAME|BLOCK[@tier|@auto]``; the highest tier by default.
+        inputs: .npz (an array a channel), .npy or .csv (a block with one input), .json; of a block with a decoder raw rows,
+            in CSV, Parquet or JSON with the names of the table's columns.
+        accept_level: the least isolation that operations of other packages may run at.
+
+    Raises:
+        NotFound: no such head, block or file. InputError: the file does not hold what the block reads; it is named. Or the
+            block holds an operation of another package, which fails in its jail, or the jail is not what was accepted.
+    """
+    name, tier = split_target(target)
+    cid = resolve_block(home, name)
+    block = home.block_store().get(cid)
+    takes_rows = block.decoder is not None and inputs.suffix.lower() in SUFFIXES
+    data = read_rows(inputs) if takes_rows else read_inputs(inputs)
+    if tier not in ("auto", *block.tier_names):
+        raise InputError(f"{target}: this block has no tier {tier!r}; it has {', '.join(block.tier_names)}")
+    try:
+        tensors = inputs_of(block, data)
+    except InputError as error:
+        raise InputError(f"--input {inputs}: {error}") from error
+    with running(block, accept_level) as run:
+        return answer_of(block, cid, tier, tensors, clock or SystemClock(), run)
+
+
+def answer_of(
+    block: TensorBlock, cid: str, tier: str, inputs: Tensors, clock: Clock, run: Run = run_block
+) -> dict[str, Any]:
+    """Returns outputs and provenance of a block for inputs ``[N, *shape]``, at a tier or by its exit gates ("auto").
+
+    Args:
+        run: what answers for the block, see ``evolve.planning.foreign_code.running``.
+    """
+    began = clock.monotonic()
+    num_rows = len(next(iter(inputs.values())))
+    answers = Answers.none_yet([channel for channel, _ in block.graph.outputs], num_rows)
+    with torch.no_grad(), single_threaded():
+        at_once = samples_at_once(block.graph, SAMPLES_AT_ONCE)
+        for rows in _pieces(range(num_rows), at_once):
+            if tier == "auto":
+                _climb(block, inputs, rows, answers, run)
+            else:
+                _count(answers, rows, block.flops(tier))
+                answers.settle(rows, run(block, _take(inputs, rows), tier), tier)
+    outputs = {channel: values for channel, values in answers.outputs.items() if any(v is not None for v in values)}
+    told = {} if block.decoder is None else {"answers": _words(block.decoder, outputs)}
+    return {"outputs": outputs, **told, "provenance": _provenance(answers, cid, tier, clock.monotonic() - began)}
+
+
+def _words(decoder: Decoder, outputs: Mapping[str, list[Any]]) -> dict[str, dict[str, list[Any]]]:
+    """Returns what the outputs say about the target columns; None for a row that left by another output."""
+    found: dict[str, dict[str, list[Any]]] = {}
+    for answer in decoder.answers:
+        values = outputs.get(answer.channel, [])
+        rows = [row for row, value in enumerate(values) if value is not None]
+        if rows:
+            words = answer.words(np.array([values[row] for row in rows]))
+            blank: dict[str, list[Any]] = {name: [None] * len(values) for name in words}
+            for name, told in words.items():
+                for row, word in zip(rows, told, strict=True):
+                    blank[name][row] = word
+            found[answer.column] = blank
+    return found
+
+
+def _climb(block: TensorBlock, inputs: Tensors, rows: Sequence[int], answers: Answers, run: Run) -> None:
+    """Answers these rows tier by tier, each row until one of the block's exit gates passes for it."""
+    waiting = list(rows)
+    for tier in block.tier_names:
+        gates = [gate for gate in block.gates if gate.tier in (None, tier)]
+        for gate in gates:
+            if gate.output is not None and waiting:
+                waiting = _leave_midway(block, inputs, waiting, answers, tier, gate, run)
+        if not waiting:
+            return
+        _count(answers, waiting, block.flops(tier))
+        found = run(block, _take(inputs, waiting), tier)
+        is_last = tier == block.tier_names[-1]
+        for gate in [] if is_last else [gate for gate in gates if gate.output is None]:
+            passed = gate.passes(found)
+            answers.settle(_chosen(waiting, passed), _picked(found, passed), tier, gate)
+            waiting, found = _chosen(waiting, ~passed), _picked(found, ~passed)
+        if is_last:
+            answers.settle(waiting, found, tier)
+
+
+def _leave_midway(
+    block: TensorBlock, inputs: Tensors, waiting: list[int], answers: Answers, tier: str, gate: ExitGate, run: Run
+) -> list[int]:
+    """Lets rows go by an intermediate output, computing no more than it needs; returns the rows that stay."""
+    assert gate.output is not None
+    wanted = tuple(dict.fromkeys((gate.output, *gate.channels)))
+    found = run(block, _take(inputs, waiting), tier, wanted)
+    passed = gate.passes(found)
+    leaving = _chosen(waiting, passed)
+    _count(answers, leaving, _flops_of(block.graph_of(tier), wanted))
+    answers.settle(leaving, {gate.output: found[gate.output][passed]}, tier, gate)
+    return _chosen(waiting, ~passed)
+
+
+def _flops_of(graph: OpGraph, channels: tuple[str, ...]) -> int:
+    """Returns the counted FLOPs a sample of the part of a graph that these output channels need."""
+    shapes = {name: dims.sizes(shape, graph.symbols) for name, shape in graph.value_shapes.items()}
+    return sum(
+        operations.get(node.op).flops([shapes[name] for name in node.inputs], shapes[node.name], full_attributes(node))
+        for node, _ in plan_of(graph, channels)
+    )
+
+
+def _count(answers: Answers, rows: Sequence[int], flops: int) -> None:
+    for row in rows:
+        answers.flops[row] += flops
+
+
+def _pieces(rows: Sequence[int], at_once: int) -> Iterator[list[int]]:
+    for start in range(0, len(rows), at_once):
+        yield list(rows[start : start + at_once])
+
+
+def _take(inputs: Tensors, rows: Sequence[int]) -> dict[str, torch.Tensor]:
+    return {channel: values[list(rows)] for channel, values in inputs.items()}
+
+
+def _chosen(rows: Sequence[int], passed: torch.Tensor) -> list[int]:
+    return [row for row, is_in in zip(rows, passed.tolist(), strict=True) if is_in]
+
+
+def _picked(found: Tensors, passed: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {channel: values[passed] for channel, values in found.items()}
+
+
+def _gate_text(gate: ExitGate) -> str:
+    """Returns a gate's condition as it is written; it is the only name that a gate has."""
+    when = gate.to_value()["when"]
+    return when if isinstance(when, str) else json.dumps(when)
+
+
+def _provenance(answers: Answers, cid: str, asked: str, seconds: float) -> dict[str, Any]:
+    """Returns who did the work: of rows that went different ways the highest tier, the mean cost, and each row's own."""
+    tier = max(answers.tiers, key=TIERS.index)
+    exits = set(answers.exits)
+    found: dict[str, Any] = {
+        "block": cid,
+        "tier": tier,
+        "nest": TIERS.index(tier),
+        "exit": exits.pop() if len(exits) == 1 else None,
+        "delegated_to": None,
+        "flops": round(sum(answers.flops) / len(answers.flops)),
+        "seconds": seconds,
+    }
+    if asked == "auto":
+        found["rows"] = {"tier": answers.tiers, "exit": answers.exits, "flops": answers.flops}
+    return found

@@ -1,0 +1,63 @@
+"""``conv1d`` and ``conv2d``: the windows of a value as columns, then one product a candidate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch.nn import functional
+
+from population.errors import InvalidGraph
+from population.operations.attributes import dimension, flag, per_axis, sizes
+from population.operations.dimensions import Shape, fixed, format_shape, multiply, parse_dim
+from population.operations.kernels.convolution import convolve
+from population.operations.kernels.windows import Window
+from population.operations.registry import Attributes, Axis, Call, Inferred, Operation, ParameterSpec, Sizes, register
+
+
+def _make(name: str, axes: int, single: Callable[..., torch.Tensor]) -> Operation:
+    places: tuple[Axis, ...] = ("", "", "")
+    counted: tuple[Axis, ...] = ("out", "in", *places[:axes])
+
+    def infer(inputs: Sequence[Shape], attributes: Attributes) -> Inferred:
+        (shape,) = inputs
+        if len(shape) != axes + 1:
+            raise InvalidGraph(
+                f"expected an input of {axes + 1} axes (units first), got {format_shape(shape)}: reshape it"
+            )
+        window = Window.of(attributes, axes)
+        out, reads = parse_dim(attributes["out"]), shape[0]
+        fan_in = multiply(reads, fixed(math.prod(window.kernel)))
+        kernel = tuple(fixed(size) for size in window.kernel)
+        parameters = {"weight": ParameterSpec((out, reads, *kernel), fan_in=fan_in, axes=counted)}
+        if attributes["bias"]:
+            parameters["bias"] = ParameterSpec((out,), fan_in=fan_in, role="bias", axes=("out",))
+        return Inferred((out, *window.infer(shape[1:])), parameters)
+
+    def flops(inputs: Sequence[Sizes], output: Sizes, attributes: Attributes) -> int:
+        reads = inputs[0][0] * math.prod(per_axis(attributes["kernel"], axes))
+        return math.prod(output) * (2 * reads + int(bool(attributes["bias"])))
+
+    def run(call: Call) -> torch.Tensor:
+        (values,) = call.inputs
+        window, weight = Window.of(call.attributes, axes), call.parameters["weight"]
+        return convolve(values, weight, call.parameters.get("bias"), window)
+
+    def run_single(call: Call) -> torch.Tensor:
+        window = Window.of(call.attributes, axes)
+        weight, bias = call.parameters["weight"], call.parameters.get("bias")
+        return single(call.inputs[0], weight, bias, stride=window.stride, padding=window.padding)
+
+    known = {
+        "out": dimension(),
+        "kernel": sizes(axes=axes, is_required=True),
+        "stride": sizes(1, axes=axes),
+        "padding": sizes(0, least=0, axes=axes),
+        "bias": flag(True),
+    }
+    return register(Operation(name, infer, flops, run, run_single, known, keeps_zero=True))
+
+
+conv1d = _make("conv1d", 1, functional.conv1d)
+conv2d = _make("conv2d", 2, functional.conv2d)
