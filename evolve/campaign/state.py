@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evolve.campaign.events import Work
-from evolve.campaign.lineage_rows import FrontPoint, Tally
+from evolve.campaign.front import FrontPoint, Tally
 from evolve.recipes.batches import Cut
 from evolve.strategies import Batch, Proposal
 from fitness.work.work_unit import UnitResult

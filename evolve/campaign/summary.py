@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evolve.campaign.lineage_rows import FrontPoint, population_id, tier_names
+from evolve.campaign.front import FrontPoint, tier_names
+from evolve.campaign.lineage_rows import population_id
 from evolve.campaign.state import State
 from evolve.planning.plan import Plan
 from evolve.recipes.recipe import individual_id

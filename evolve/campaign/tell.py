@@ -13,7 +13,8 @@ import numpy as np
 
 from evolve import operators
 from evolve.campaign.events import Keyframe, Retain, Work
-from evolve.campaign.lineage_rows import FrontPoint, Tally, births_of, generation_row, lifecycle_rows
+from evolve.campaign.front import FrontPoint, Tally
+from evolve.campaign.lineage_rows import births_of, generation_row, lifecycle_rows
 from evolve.campaign.state import Asked, Kin, Scored, State
 from evolve.planning.plan import Plan
 from evolve.recipes.batches import BatchResult, join_results

@@ -22,7 +22,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from evolve import strategies
-from evolve.campaign.lineage_rows import FrontPoint, Tally
+from evolve.campaign.front import FrontPoint, Tally
 from evolve.campaign.state import Asked, Kin, State, Unseeded
 from evolve.campaign.transition import cut_again
 from evolve.planning.plan import Plan
