@@ -34,7 +34,7 @@ from evolve.planning.load_data import keep_copy, located
 from evolve.planning.origin import ORIGIN_FILE, Origin, origin_of
 from evolve.planning.plan import Plan, make_plan
 from evolve.recovery.checkpoints import Checkpoints
-from evolve.recovery.fork import founder_rows, with_origin
+from evolve.recovery.forked_plan import founder_rows, with_origin
 from evolve.recovery.other_environment import recorded_environment, refusal, resume_inexactly
 from evolve.recovery.replay import resume
 from evolve.recovery.shelf import StoreShelf

@@ -8,17 +8,13 @@ Nouns: none beyond *origin* and *founder*.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from evolve.config.campaign import CampaignConfig
-from evolve.planning.load_data import located
-from evolve.planning.origin import Founder, Origin, origin_of, row_reader
-from evolve.planning.plan import Plan, make_plan
+from evolve.planning.origin import Founder, Origin, row_reader
+from evolve.recovery.forked_plan import plan_of
 from evolve.recovery.rebuild import read_records, rebuild_rows
 from evolve.recovery.replay import replay
-from evolve.strategies import Batch, Judged, Outcome, Problem, Proposal, Strategy
 from population.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -26,64 +22,6 @@ if TYPE_CHECKING:
 
 #: Sections of a config without which the founders mean nothing.
 FIXED = ("benchmark", "data", "graph")
-
-
-@dataclass(frozen=True)
-class Adopting:
-    """A strategy whose first individuals are the founders, as far as they go, in the place of new ones."""
-
-    inner: Strategy[Any]
-    founders: int
-
-    @property
-    def window(self) -> int:
-        """How many batches may be outstanding at once."""
-        return self.inner.window
-
-    def start(self, problem: Problem) -> Any:
-        """Returns the state before the first birth."""
-        return self.inner.start(problem)
-
-    def ask(self, state: Any, first_event: int) -> tuple[Any, Batch]:
-        """Returns the next batch, founders in the place of first individuals."""
-        state, batch = self.inner.ask(state, first_event)
-        proposals = [self._adopted(p, event) for event, p in zip(batch.events, batch.proposals, strict=True)]
-        return state, replace(batch, proposals=tuple(proposals))
-
-    def _adopted(self, proposal: Proposal, event: int) -> Proposal:
-        if proposal.operator != "init@1" or event >= self.founders:
-            return proposal
-        return Proposal("adopt@1", (-event - 1,), ("origin",), 0, "{}")
-
-    def tell(self, state: Any, batch: Batch, judged: Judged) -> tuple[Any, Outcome]:
-        """Returns the state after a batch was judged, and what became of its births."""
-        return self.inner.tell(state, batch, judged)
-
-    def members(self, state: Any) -> tuple[int, ...]:
-        """Returns the events of the population, best first."""
-        return self.inner.members(state)
-
-    def generation(self, state: Any) -> int:
-        """Returns how many generations are complete."""
-        return self.inner.generation(state)
-
-    def shares(self, state: Any) -> Mapping[str, float]:
-        """Returns the probability of each operator of the portfolio."""
-        return self.inner.shares(state)
-
-
-def with_origin(plan: Plan, origin: Origin | None) -> Plan:
-    """Returns the plan of a fork; the same plan where there is no origin."""
-    if origin is None:
-        return plan
-    key = origin.key(plan.key)
-    strategy = Adopting(plan.strategy, len(origin.founders))
-    return replace(plan, key=key, problem=replace(plan.problem, key=key), strategy=strategy, origin=origin)
-
-
-def plan_of(home: Home, handle: str) -> Plan:
-    """Returns the plan of a campaign of this home, forked or not."""
-    return with_origin(make_plan(located(home.config_of(handle), home)), origin_of(home, handle))
 
 
 def make_origin(home: Home, handle: str, step: int | None, config: CampaignConfig) -> Origin:
@@ -125,8 +63,3 @@ def check_fixed(before: CampaignConfig, after: CampaignConfig) -> None:
                 f"{name}: a fork keeps the {name} of its origin, since its founders were made for it; leave it out, or begin "
                 "a campaign of its own with `evolve run`"
             )
-
-
-def founder_rows(plan: Plan, events: Sequence[int]) -> dict[int, bytes]:
-    """Returns the rows of those of the events that name founders. Raises NotFound where the store has lost one."""
-    return {event: plan.origin.row(event) for event in events if event < 0} if plan.origin else {}

@@ -18,6 +18,7 @@ from evolve.planning.foreign_code import Remaker
 from evolve.planning.origin import leaf_named
 from evolve.planning.plan import Plan, settings_value
 from evolve.recipes.batches import Tiers, cut_batch
+from evolve.recovery.forked_plan import plan_of
 from evolve.strategies import Batch, Proposal
 from population.errors import EvaluatorFailed, JailUnavailable, LineageCorrupt, NotFound
 from population.lineage.format.records import Births, Commit
@@ -237,8 +238,6 @@ def _birth_of(home: Home, individual: str) -> tuple[str, list[Commit], int] | No
 
 
 def _rebuild_in(home: Home, handle: str, commits: Sequence[Commit], event: int) -> dict[str, Any]:
-    from evolve.recovery.fork import plan_of
-
     plan = plan_of(home, handle)
     begun = commits[0].rows["campaigns"][0]
     if begun["campaign_key"] != plan.key.hex():
