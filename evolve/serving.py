@@ -1,5 +1,23 @@
-"""Where the loader of registered MLflow models is found: they carry this module's name for good."""
+"""Where MLflow finds the loader of our models: every registered model carries this module's name for good.
 
-from evolve.runtime.bundle import _load_pyfunc
+Nothing but `population` and `evolve.runtime` takes part, unless the block holds operations of another package: those run in a
+jail.
+"""
 
-__all__ = ["_load_pyfunc"]
+from __future__ import annotations
+
+from pathlib import Path
+
+from evolve.runtime.bundle import load_block
+from evolve.runtime.mlflow_model import BlockModel
+from population.operations import get
+
+
+def _load_pyfunc(path: str) -> BlockModel:
+    """Returns the model of an export; MLflow calls this by its name."""
+    block = load_block(Path(path))
+    if not any(get(node.op).is_plugin for node in block.graph.schedule):
+        return BlockModel(block)
+    from evolve.planning.foreign_code import running
+
+    return BlockModel(block, running)

@@ -9,10 +9,10 @@ import os
 import sys
 
 from evolve.planning.plan import Plan
+from evolve.recipes.materialise import MATERIALISE
 from fitness.judges.judge import Limits
 from fitness.work.work_unit import Evaluator
 
-MATERIALISE = "evolve.recipes.materialise:materialise"
 LOCAL = "local"
 #: Bounds of the object store that our own Ray gets: so many bytes at least, such a share of the memory at most.
 LEAST_STORE_BYTES = 128 << 20

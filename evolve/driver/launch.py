@@ -28,10 +28,11 @@ from evolve.driver.evaluators import make_evaluator
 from evolve.driver.loop import Hands, drive
 from evolve.driver.requests import Desk, Interrupted
 from evolve.home.home import CONFIG_FILE, DATA_FILE, SUMMARY_FILE, Home
+from evolve.home.kept_data import keep_copy, located
+from evolve.home.origins import ORIGIN_FILE, campaign_by_key, origin_of
 from evolve.home.summary_file import read_summary
 from evolve.planning.isolation_rules import check_user_code
-from evolve.planning.load_data import keep_copy, located
-from evolve.planning.origin import ORIGIN_FILE, Origin, origin_of
+from evolve.planning.origin import Origin
 from evolve.planning.plan import Plan, make_plan
 from evolve.recovery.checkpoints import Checkpoints
 from evolve.recovery.forked_plan import founder_rows, with_origin
@@ -111,7 +112,7 @@ def launch(
         origin = origin_of(home, handle)
     plan = with_origin(make_plan(located(config, home)), origin)
     config = plan.config  # with what follows from the data written out
-    known = dict(home.campaign_by_key(plan.key.hex()))
+    known = dict(campaign_by_key(home, plan.key.hex()))
     done = [name for name, state in known.items() if state == "done"]
     wanted = handle if handle is not None else done[0] if done and not again else None
     if wanted in done and extension is None:

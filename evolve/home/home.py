@@ -203,25 +203,6 @@ class Home:
 
         return load_config(self.campaign_dir(handle) / CONFIG_FILE)
 
-    def key_of(self, handle: str) -> bytes:
-        """Returns the campaign key: of the config that it was begun with, and of its origin where it was forked."""
-        from evolve.planning.origin import origin_of
-
-        origin, key = origin_of(self, handle), self.config_of(handle).key
-        return key if origin is None else origin.key(key)
-
-    def campaign_by_key(self, key_hex: str) -> list[tuple[str, str]]:
-        """Returns the (handle, state) of every campaign with this campaign key, the oldest first."""
-        found = []
-        for handle in self.campaigns():
-            try:
-                key = self.key_of(handle).hex()
-            except (InputError, DamageError, StorageError):
-                continue  # of another version, or damaged: its key is not known
-            if key == key_hex:
-                found.append((handle, self.state_of(handle)))
-        return found
-
     def summary_of(self, handle: str) -> dict[str, Any] | None:
         """Returns what a campaign ended with, or None while it has not. Raises DamageError, StorageError."""
         from evolve.home.summary_file import read_summary

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from evolve.config.campaign import read_yaml
 from evolve.home.home import CONFIG_FILE, LOCK_FILE
-from evolve.planning.origin import origin_of
+from evolve.home.origins import key_of, origin_of
 from evolve.side_files import (
     COUNT_OR_NONE,
     MOMENT_OR_NONE,
@@ -133,7 +133,7 @@ def _facts(home: Home, handle: str) -> dict[str, Any]:
         summary, state = {}, None
     key = ""
     with suppress(*_UNREADABLE):  # a damaged campaign can be purged too
-        key = home.key_of(handle).hex()
+        key = key_of(home, handle).hex()
     return {"campaign": handle, **dict.fromkeys(KEPT), "campaign_key": key, "state": state} | {
         name: summary[name] for name in KEPT if summary.get(name) is not None
     }

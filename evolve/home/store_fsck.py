@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from evolve.home.origins import origin_of
 from evolve.home.purge import tombstones
-from evolve.planning.origin import origin_of
 from population.encoding.cid import cid_of_digest
 from population.errors import DamageError, InputError, NotFound, StorageError
 from population.files.memory_files import TEMPORARY_PREFIX

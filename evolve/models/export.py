@@ -16,13 +16,14 @@ import safetensors.torch
 import torch
 
 from evolve.models.plain_files import block_bytes, block_of, decoder_facts, run_source
-from evolve.planning.foreign_code import Run, foreign_operations, running
-from fitness.judges.tiles import single_threaded
+from evolve.planning.foreign_code import foreign_operations, running
+from evolve.runtime.answer import Run
 from fitness.processes.isolation import FULL
 from population.blocks.block import TensorBlock
 from population.errors import ExportDiffers, InputError
 from population.operations import dimensions as dims
 from population.pytorch import NUM_INPUTS, check_of, exported, seeded_inputs, source_of, to_torch
+from population.stacks.threads import single_threaded
 from population.stacks.tiers import WIDEST
 
 FORMATS: Final = ("onnx", "safetensors", "torch")

@@ -16,9 +16,10 @@ from blake3 import blake3
 
 from evolve.config.campaign import CampaignConfig
 from evolve.config.model import ModelConfig
+from evolve.home.origins import row_reader
 from evolve.models.importer import Importer, Source, is_weights
 from evolve.planning.isolation_rules import is_enough
-from evolve.planning.origin import Founder, Origin, row_reader
+from evolve.planning.origin import Founder, Origin
 from evolve.planning.plan import benchmark_of
 from fitness.benchmarks.benchmark import Benchmark
 from population.blocks.block import TensorBlock

@@ -12,7 +12,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from blake3 import blake3
 
@@ -31,10 +31,6 @@ from population.files.user_file import read_user_file
 from population.inputs.archives import read_npz
 from population.inputs.table_bounds import look_for
 from population.inputs.table_files import SUFFIXES
-from population.store.objects import object_path
-
-if TYPE_CHECKING:
-    from evolve.home.home import Home
 
 MAX_FILE_BYTES = 1 << 30
 NPZ = "npz"
@@ -58,7 +54,7 @@ def load_data(config: CampaignConfig) -> tuple[CampaignConfig, Benchmark]:
     """
     section = config.data
     assert section is not None
-    data = _read(section)
+    data = read_bytes(section)
     form = section.format or form_of(section.path)
     digest = blake3(data).hexdigest()
     if section.digest and digest != section.digest:
@@ -144,31 +140,6 @@ def form_of(path: str) -> str:
     return known[suffix]
 
 
-def kept_data(config: CampaignConfig, home: Home) -> set[str]:
-    """Returns the object of the home's store that holds the bytes of a config's data, if it has them."""
-    section = config.data
-    if section is None or not section.digest:
-        return set()
-    cid = cid_of_digest(bytes.fromhex(section.digest), "raw")
-    return {cid} if home.block_store().has(cid) else set()
-
-
-def located(config: CampaignConfig, home: Home) -> CampaignConfig:
-    """Returns the config with the path of the home's copy of its data, where the home has one."""
-    kept = kept_data(config, home)
-    if not kept or config.data is None:
-        return config
-    copy = str(object_path(home.store_root, *kept).absolute())
-    return config.model_copy(update={"data": config.data.model_copy(update={"path": copy})})
-
-
-def keep_copy(config: CampaignConfig, home: Home) -> None:
-    """Keeps the bytes of a config's data in the home's store, where they are not there yet. Raises StorageError."""
-    section = config.data
-    if section is not None and located(config, home) is config:
-        home.block_store().put_many([_read(section)])
-
-
 def _prepared(config: CampaignConfig, data: bytes) -> Benchmark:
     assert config.data is not None
     section, split = config.data, config.benchmark
@@ -219,7 +190,7 @@ def _from_arrays(section: DataConfig, split: BenchmarkConfig, data: bytes) -> Be
     return benchmark_of_arrays(arrays, ArraySettings(told, section.inputs, split.split_seed, split.shares))
 
 
-def _read(section: DataConfig) -> bytes:
+def read_bytes(section: DataConfig) -> bytes:
     """Returns the bytes of a config's data: of its file, or the archive of a .npy and that of its targets."""
     if Path(section.path).suffix.lower() != ".npy":
         return _bytes_of(section.path, "data.path", section.digest, section.format)

@@ -13,9 +13,9 @@ from typing import Any
 from evolve import operators
 from evolve.config.campaign import CampaignConfig, check_config
 from evolve.home.home import Home
+from evolve.home.kept_data import located
+from evolve.home.origins import IMPORTED, UNKNOWN, Leaf, leaves_of
 from evolve.planning.isolation_rules import lowest
-from evolve.planning.load_data import located
-from evolve.planning.origin import IMPORTED, UNKNOWN, Leaf, leaves_of
 from evolve.planning.plan import Plan, make_plan
 from population.blocks.block import TensorBlock
 from population.errors import DamageError, InputError

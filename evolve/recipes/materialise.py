@@ -12,12 +12,12 @@ import numpy as np
 from evolve.operators import get, toolbox
 from evolve.operators.registry import Making
 from fitness.benchmarks.benchmark import Benchmark
-from fitness.judges.tiles import single_threaded
 from fitness.work.task import Task
 from fitness.work.work_unit import NO_PARENT, WorkUnit, graph_of
 from population.errors import NotFound
 from population.graphs.graph import OpGraph
 from population.stacks.stack import Stack
+from population.stacks.threads import single_threaded
 
 ReadObject = Callable[[bytes], bytes]
 
@@ -89,3 +89,6 @@ def _make(
     )
     made: Stack = getattr(toolbox(), operator.key)(making, unit.settings[int(first["settings"])])
     return made
+
+
+MATERIALISE = "evolve.recipes.materialise:materialise"

@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evolve.config.campaign import CampaignConfig
-from evolve.planning.origin import Founder, Origin, row_reader
+from evolve.home.origins import row_reader
+from evolve.planning.origin import Founder, Origin
 from evolve.recovery.forked_plan import plan_of
 from evolve.recovery.rebuild import read_records, rebuild_rows
 from evolve.recovery.replay import replay

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from evolve.planning.load_data import located
-from evolve.planning.origin import Origin, origin_of
+from evolve.home.kept_data import located
+from evolve.home.origins import origin_of
+from evolve.planning.origin import Origin
 from evolve.planning.plan import Plan, make_plan
 from evolve.strategies import Batch, Judged, Outcome, Problem, Proposal, Strategy
 

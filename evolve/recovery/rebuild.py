@@ -14,11 +14,11 @@ import numpy as np
 from blake3 import blake3
 
 from evolve import operators
-from evolve.planning.foreign_code import Remaker
-from evolve.planning.origin import leaf_named
+from evolve.home.origins import leaf_named
 from evolve.planning.plan import Plan, settings_value
 from evolve.recipes.batches import Tiers, cut_batch
 from evolve.recovery.forked_plan import plan_of
+from evolve.recovery.remaker import Remaker
 from evolve.strategies import Batch, Proposal
 from population.errors import EvaluatorFailed, JailUnavailable, LineageCorrupt, NotFound
 from population.lineage.format.records import Births, Commit

@@ -12,9 +12,8 @@ from typing import Protocol
 from evolve.campaign.events import Publish
 from evolve.planning.plan import Plan
 from population.blocks.block import TensorBlock
-from population.encoding.cid import cid_of_digest
 from population.stacks.stack import Stack
-from population.store.objects import BlockStore
+from population.store.objects import BlockStore, kept_row
 from population.store.row_packs import LEAST_ROWS, Packs
 
 
@@ -34,12 +33,6 @@ def block_of_row(plan: Plan, row: bytes, work: Publish) -> TensorBlock:
     made = plan.benchmark.preparation
     decoder = made.decoder if made is not None else None
     return TensorBlock.from_stack(stack, 0, tiers=work.tiers or None, gates=plan.gates, decoder=decoder)
-
-
-def kept_row(store: BlockStore, packs: Packs, digest: bytes) -> bytes | None:
-    """Returns the bytes of a row that a store holds, alone or in a pack, or None. Raises StoreCorrupt."""
-    cid = cid_of_digest(digest, "raw")
-    return store.get_object(cid) if store.has(cid) else packs.find(digest)
 
 
 @dataclass(frozen=True)

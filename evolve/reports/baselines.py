@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evolve.planning.load_data import located
+from evolve.home.kept_data import located
 from evolve.side_files import COUNT_OR_NONE, NUMBERS, TEXT, check_fields, read_json
 from fitness.processes.verdicts import one_line
 from fitness.scoring.score_sheet import has_plugins
@@ -100,7 +100,7 @@ def compute(config: CampaignConfig) -> list[Baseline]:
     from evolve.planning.plan import make_plan
     from fitness.benchmarks.benchmark import Benchmark
     from fitness.benchmarks.episodes import Episodes
-    from fitness.judges.tiles import single_threaded
+    from population.stacks.threads import single_threaded
 
     plan = make_plan(config)
     if isinstance(plan.benchmark, Episodes):

@@ -2,7 +2,7 @@
 
 Nouns: *book* (an open connection to the views), *relative* (an individual with what is worth telling about it), *family
 tree* (relatives and the edges between them; a graph, since an individual may be met on several ways), *leaf* (as in
-``evolve.planning.origin``: it has no operator and no generation, and its ``missing`` says what it is).
+``evolve.home.origins``: it has no operator and no generation, and its ``missing`` says what it is).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from evolve.home.block_names import is_block_prefix, resolve_block, split_target
-from evolve.planning.origin import UNKNOWN, Leaf, leaf_of, leaves_of
+from evolve.home.origins import UNKNOWN, Leaf, leaf_of, leaves_of
 from population.errors import InputError, NotFound
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from evolve.display import visible
-from evolve.planning.origin import Leaf
+from evolve.home.origins import Leaf
 from evolve.reports.pedigree import FamilyTree, distances
 from population.errors import NotFound
 

@@ -14,34 +14,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from evolve.home.block_names import resolve_block, split_target
-from evolve.planning.foreign_code import Run, running
-from evolve.runtime.bundle import inputs_of
-from fitness.judges.tiles import single_threaded
-from fitness.processes.isolation import FULL
 from population import operations
 from population.blocks.block import TensorBlock
-from population.clock import Clock, SystemClock
-from population.errors import InputError
+from population.clock import Clock
 from population.graphs.exit_gates import ExitGate
 from population.graphs.graph import OpGraph
 from population.graphs.nodes import full_attributes
 from population.inputs.decoder import Decoder
-from population.inputs.input_files import read_inputs, read_rows
-from population.inputs.table_files import SUFFIXES
 from population.operations import dimensions as dims
 from population.stacks.footprint import samples_at_once
 from population.stacks.interpreters import plan_of, run_block
+from population.stacks.threads import single_threaded
 from population.stacks.tiers import TIERS
-
-if TYPE_CHECKING:
-    from evolve.home.home import Home
 
 #: The most samples that are computed in one go, fewer where they are large: bounds memory, changes no result.
 SAMPLES_AT_ONCE = 1024
@@ -71,37 +60,6 @@ class Answers:
                 self.outputs[channel][row] = value
         for row in rows:
             self.tiers[row], self.exits[row] = tier, _gate_text(gate) if gate else None
-
-
-def infer(
-    home: Home, target: str, inputs: Path, clock: Clock | None = None, accept_level: str = FULL
-) -> dict[str, Any]:
-    """Returns ``{"outputs": {channel: nested lists}, "provenance": {...}}`` of a block for the rows of a file, and what its
-    decoder makes of the outputs: ``"answers": {target column: {"answer": [...], "confidence": [...]}}``.
-
-    Args:
-        target: ``NAME|BLOCK[@tier|@auto]``; the highest tier by default.
-        inputs: .npz (an array a channel), .npy or .csv (a block with one input), .json; of a block with a decoder raw rows,
-            in CSV, Parquet or JSON with the names of the table's columns.
-        accept_level: the least isolation that operations of other packages may run at.
-
-    Raises:
-        NotFound: no such head, block or file. InputError: the file does not hold what the block reads; it is named. Or the
-            block holds an operation of another package, which fails in its jail, or the jail is not what was accepted.
-    """
-    name, tier = split_target(target)
-    cid = resolve_block(home, name)
-    block = home.block_store().get(cid)
-    takes_rows = block.decoder is not None and inputs.suffix.lower() in SUFFIXES
-    data = read_rows(inputs) if takes_rows else read_inputs(inputs)
-    if tier not in ("auto", *block.tier_names):
-        raise InputError(f"{target}: this block has no tier {tier!r}; it has {', '.join(block.tier_names)}")
-    try:
-        tensors = inputs_of(block, data)
-    except InputError as error:
-        raise InputError(f"--input {inputs}: {error}") from error
-    with running(block, accept_level) as run:
-        return answer_of(block, cid, tier, tensors, clock or SystemClock(), run)
 
 
 def answer_of(
@@ -232,3 +190,12 @@ def _provenance(answers: Answers, cid: str, asked: str, seconds: float) -> dict[
     if asked == "auto":
         found["rows"] = {"tier": answers.tiers, "exit": answers.exits, "flops": answers.flops}
     return found
+
+
+class Run(Protocol):
+    """Answers for a block."""
+
+    def __call__(
+        self, block: TensorBlock, inputs: Tensors, tier: str = ..., outputs: Sequence[str] | None = ...
+    ) -> dict[str, torch.Tensor]:
+        """Returns the wanted output channels of a block at a tier. Raises: InputError."""

@@ -275,7 +275,7 @@ class _Session:
         return next((v.version for v in versions if v.tags.get("block_id") == block_id and v.status == "READY"), None)
 
     def _register(self, name: str, block_id: str, archive: Path) -> str:
-        from evolve.runtime.bundle import save_pyfunc
+        from evolve.runtime.mlflow_model import save_pyfunc
 
         if not list(self._client.search_registered_models(f"name = '{name}'")):
             self._client.create_registered_model(name)

@@ -24,6 +24,7 @@ from evolve.config.campaign import CampaignConfig, StopConfig, canonical, check_
 from evolve.driver.launch import launch
 from evolve.driver.requests import Desk, Interrupted
 from evolve.home.home import Home
+from evolve.home.origins import campaign_by_key
 from evolve.planning.plan import Plan, make_plan
 from evolve.recovery.replay import replay
 from evolve.tracking.protocol import Tracker
@@ -209,7 +210,7 @@ class _Watch:
     def look_back(self, plan: Plan) -> None:
         """Looks at what the home knows of this trial's campaign already: it was begun before the driver was killed, or by
         somebody else. The study is told what it would have been told then."""
-        known = dict(self._means.home.campaign_by_key(plan.key.hex()))
+        known = dict(campaign_by_key(self._means.home, plan.key.hex()))
         equal = {handle: state for handle, state in known.items() if not self._was_extended(handle)}
         self._is_spoilt = bool(known) and not equal
         self._known = next((handle for handle, state in equal.items() if state == "done"), next(iter(equal), ""))

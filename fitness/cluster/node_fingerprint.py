@@ -19,9 +19,9 @@ import torch
 from blake3 import blake3
 
 from fitness.judges.tile_plan import PlanTable
-from fitness.judges.tiles import single_threaded
 from population.encoding.cbor import encode
 from population.randomness import normals
+from population.stacks.threads import single_threaded
 
 VERSIONED = ("numpy", "torch")
 OURS = ("population", "fitness")

@@ -8,7 +8,6 @@ import torch
 from blake3 import blake3
 
 from fitness.benchmarks.from_parts import task_from_parts
-from fitness.judges.tiles import single_threaded
 from fitness.processes import messages as wire
 from fitness.processes.verdicts import WrongOutput
 from fitness.processes.warm_up import warm
@@ -17,6 +16,7 @@ from fitness.work.codec import unit_from_parts
 from fitness.work.task import Task
 from fitness.work.work_unit import Materialise
 from population.stacks.row_format import encode_rows
+from population.stacks.threads import single_threaded
 
 
 def prepare(start: wire.Message) -> Role:

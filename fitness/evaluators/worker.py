@@ -18,7 +18,6 @@ from blake3 import blake3
 from fitness.evaluators.maker import JailedMaker
 from fitness.judges.judge import InlineJudge, Judge, Limits, SubprocessJudge
 from fitness.judges.tile_plan import DEFAULT_PLANS, PlanTable
-from fitness.judges.tiles import single_threaded
 from fitness.processes import verdicts as verdict
 from fitness.processes.zygote import Zygote
 from fitness.scoring.examiner import Examiner
@@ -27,6 +26,7 @@ from fitness.work.task import Task
 from fitness.work.work_unit import Materialise, UnitResult, WorkUnit, graph_of
 from population.errors import ConfigError, InfrastructureError
 from population.stacks.stack import Stack
+from population.stacks.threads import single_threaded
 
 RunsPlugins = Callable[[WorkUnit], bool]
 

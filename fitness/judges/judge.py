@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from fitness.judges.policies import Policies
 from fitness.judges.policy_player import InlinePlayer, JailedPlayer, Player, bytes_of_play
-from fitness.judges.tiles import Outputs, Samples, Tile, bytes_of, forward, single_threaded
+from fitness.judges.tiles import Outputs, Samples, Tile, bytes_of, forward
 from fitness.processes import messages as wire
 from fitness.processes import verdicts as verdict
 from fitness.processes.isolation import Report
@@ -23,6 +23,7 @@ from fitness.processes.jailed_process import Cell, Meanwhile, nothing
 from fitness.processes.limits import Failure, Limits
 from fitness.processes.shared_memory import Region, size_of
 from fitness.processes.zygote import Child, Zygote, ZygoteGone
+from population.stacks.threads import single_threaded
 
 __all__ = ["Failure", "InlineJudge", "Judge", "Limits", "SubprocessJudge"]
 

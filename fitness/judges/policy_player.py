@@ -16,12 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fitness.judges.policies import Policies
-from fitness.judges.tiles import Tile, bytes_of, single_threaded
+from fitness.judges.tiles import Tile, bytes_of
 from fitness.processes import messages as wire
 from fitness.processes import verdicts as verdict
 from fitness.processes.jailed_process import Cell
 from fitness.processes.limits import Failure, Limits
 from fitness.processes.zygote import Child
+from population.stacks.threads import single_threaded
 
 Floats = npt.NDArray[np.float32]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fitness.judges.tiles import MAX_GRAPH_BYTES, single_threaded
+from fitness.judges.tiles import MAX_GRAPH_BYTES
 from fitness.processes import messages as wire
 from fitness.processes.verdicts import WrongOutput
 from fitness.processes.warm_up import warm
@@ -20,6 +20,7 @@ from population.encoding.cbor import decode
 from population.graphs.graph import OpGraph
 from population.operations import dimensions as dims
 from population.stacks.interpreters import run_block
+from population.stacks.threads import single_threaded
 
 
 def prepare(start: wire.Message) -> Role:

@@ -5,7 +5,6 @@ Shapes: P candidates of a full tile, K numbers a row, R rows of the split, N sam
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
 import mmap
@@ -156,17 +155,6 @@ def _forward(tile: Tile, rows: range, samples: Samples) -> Outputs:
     full = tile.rows.gather(torch.tensor([*rows, *[rows[0]] * missing], dtype=torch.int64))
     tiers = (slice_stack(full, widths, name) if widths else full for name, widths in tile.tiers)
     return tuple(_run_tier(stack, tile, samples)[: len(rows)] for stack in tiers)
-
-
-@contextlib.contextmanager
-def single_threaded() -> Iterator[None]:
-    """Computes with one thread inside the block, as every judge does."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _run_tier(stack: Stack, tile: Tile, samples: Samples) -> npt.NDArray[np.float32]:

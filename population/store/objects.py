@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
+from population.blocks.block import TensorBlock
 from population.encoding.cbor import Link, decode, encode
-from population.encoding.cid import Codec, cid_of, parse_cid
+from population.encoding.cid import Codec, cid_of, cid_of_digest, parse_cid
 from population.errors import FormatError, InputError, NewerHome, NotFound, StoreCorrupt
 from population.files.local_files import FileSystem, read_small
 from population.store.row_packs import Packs
@@ -132,8 +133,6 @@ class BlockStore:
         Raises: NotFound; StoreCorrupt when an object is missing or does not hash to its name; FormatError when the
             object is sound but no manifest that this version reads.
         """
-        from population.blocks.block import TensorBlock
-
         return self.load(cid, TensorBlock.from_manifest)
 
     def load(self, cid: str, build: Callable[[Any, ReadLeaf], Built]) -> Built:
@@ -285,3 +284,9 @@ def _num_shared(first: str, second: str) -> int:
     return next(
         (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
     )
+
+
+def kept_row(store: BlockStore, packs: Packs, digest: bytes) -> bytes | None:
+    """Returns the bytes of a row that a store holds, alone or in a pack, or None. Raises StoreCorrupt."""
+    cid = cid_of_digest(digest, "raw")
+    return store.get_object(cid) if store.has(cid) else packs.find(digest)

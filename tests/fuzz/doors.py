@@ -12,7 +12,7 @@ import random  # noqa: TID251 - nothing is derived from what is drawn here
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,13 @@ from torch import nn
 from evolve.cli.blocks.models import _read_block
 from evolve.config.campaign import load_config
 from evolve.home.home import Home
+from evolve.home.origins import campaign_by_key, key_of
 from evolve.models.importer_answer import read_answer
 from evolve.models.importer_process import _give_weights
 from evolve.models.plain_files import block_bytes
 from evolve.planning.load_data import load_data
 from evolve.planning.plan import make_plan
-from evolve.runtime.bundle import channels_of, inputs_of
+from evolve.runtime.channels import channels_of, inputs_of
 from evolve.storage_errors import storage_error
 from evolve.templates import block_of
 from population.blocks.block import TensorBlock
@@ -317,12 +318,12 @@ def _enter_side_file(path: Path) -> None:
     try:
         home = Home.open(root)
         for handle in home.campaigns():
-            for ask in (home.state_of, home.summary_of, home.config_of, home.key_of):
+            for ask in (home.state_of, home.summary_of, home.config_of, partial(key_of, home)):
                 try:
                     ask(handle)
                 except (EvolveError, OSError) as error:
                     failed = error
-        home.campaign_by_key("00")
+        campaign_by_key(home, "00")
     finally:
         place.write_bytes(before)
     if failed is not None:

@@ -28,7 +28,7 @@ from evolve.planning.plan import Plan, make_plan
 from evolve.recovery.rebuild import read_records, rebuild_rows
 from evolve.reports import baselines
 from evolve.runtime.answer import answer_of
-from evolve.runtime.bundle import BlockModel
+from evolve.runtime.mlflow_model import BlockModel
 from fitness.evaluators.in_process import InProcessEvaluator
 from fitness.judges.judge import SubprocessJudge
 from population.blocks.block import TensorBlock
@@ -142,7 +142,7 @@ def test_a_block_is_run_in_a_jail_to_the_bits_that_it_has_outside(
 
 @pytest.mark.slow
 def test_mlflow_is_answered_by_a_jail(scene: Scene, played: tuple[Plan, list[Commit], TensorBlock]) -> None:
-    served = BlockModel(played[2]).predict(rows(7))
+    served = BlockModel(played[2], running).predict(rows(7))
     with running(played[2]) as run:
         assert served.tolist() == run(played[2], _tensors(rows(7)))["label"].tolist()
     assert scene.traces() == {}

@@ -48,8 +48,8 @@ def infer(
       evolve infer tabular --input new_rows.csv
     """
     from evolve.home.block_names import split_target
+    from evolve.home.infer import infer as answer
     from evolve.planning.isolation_rules import checked_level
-    from evolve.runtime.answer import infer as answer
 
     opened = options.open_home(home)
     name, chosen = split_target(target, tier)

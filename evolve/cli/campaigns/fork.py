@@ -39,7 +39,7 @@ def fork(
     """
     from evolve.config.campaign import load_config
     from evolve.home.home import CONFIG_FILE
-    from evolve.planning.load_data import located
+    from evolve.home.kept_data import located
     from evolve.planning.plan import make_plan
     from evolve.recovery.fork import make_origin
 

@@ -4,7 +4,7 @@ Shown are the line of best parents from the champion back to a first individual,
 the front. A layer is a birth back: everyone stands below all of their children.
 
 Nouns: *kinsman* (an individual with its place on paper), *line* (the champion, its best parent, that one's best parent, and
-so on), *layer*, *leaf* (as in ``evolve.planning.origin``).
+so on), *layer*, *leaf* (as in ``evolve.home.origins``).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from evolve.planning.origin import UNKNOWN, Leaf
+from evolve.home.origins import UNKNOWN, Leaf
 from evolve.reports.html.evidence import Evidence
 
 MAX_SHOWN = 180

@@ -18,8 +18,8 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from evolve.display import count, duration, number, short_id
+from evolve.home.origins import Leaf, leaves_of
 from evolve.planning.environment import fields
-from evolve.planning.origin import Leaf, leaves_of
 from evolve.reports.html import plots, sections
 from evolve.reports.html.ancestry import ancestry_of
 from evolve.reports.html.evidence import Evidence

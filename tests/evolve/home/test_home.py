@@ -10,6 +10,7 @@ import yaml
 
 from evolve.config.campaign import check_config
 from evolve.home.home import Home
+from evolve.home.origins import campaign_by_key
 from population.errors import DamageError, InputError, NewerHome, NotFound, StorageError
 from population.files.local_files import LocalFiles
 from tests.evolve import small
@@ -99,12 +100,12 @@ def test_a_campaign_is_found_by_its_key_with_its_state(tmp_path: Path) -> None:
         folder = home.campaign_dir(home.new_handle(f"c{seed}"))
         (folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
     key = configs[1].key.hex()
-    assert home.campaign_by_key(key) == [("c1", "interrupted")]
+    assert campaign_by_key(home, key) == [("c1", "interrupted")]
     home.write_summary("c1", {"state": "done"})
-    assert home.campaign_by_key(key) == [("c1", "done")]
+    assert campaign_by_key(home, key) == [("c1", "done")]
     with home.files.lock(home.campaign_dir("c1") / "lineage.lock"):
-        assert home.campaign_by_key(key) == [("c1", "running")]
-    assert home.campaign_by_key("00") == []
+        assert campaign_by_key(home, key) == [("c1", "running")]
+    assert campaign_by_key(home, "00") == []
     assert home.campaigns() == ["c1", "c2"]
 
 

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from evolve.config.campaign import CampaignConfig, check_config, load_config
 from evolve.home.home import Home
+from evolve.home.kept_data import keep_copy, located
 from evolve.library import run
-from evolve.planning.load_data import keep_copy, located, training_for
+from evolve.planning.load_data import training_for
 from evolve.planning.plan import make_plan
-from evolve.runtime.bundle import inputs_of
+from evolve.runtime.channels import inputs_of
 from evolve.templates import block_of
 from fitness.benchmarks.benchmark import Benchmark
 from population.errors import ConfigError, StoreCorrupt

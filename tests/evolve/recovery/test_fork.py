@@ -16,7 +16,7 @@ from evolve.driver import launch as launching
 from evolve.driver.launch import launch
 from evolve.driver.requests import Interrupted
 from evolve.home.home import Home
-from evolve.planning.origin import ORIGIN_FILE
+from evolve.home.origins import ORIGIN_FILE
 from evolve.recovery import checkpoints as checkpoint
 from evolve.recovery import replay
 from evolve.recovery.fork import make_origin
@@ -173,7 +173,7 @@ def test_a_rebuild_that_a_plugin_fails_in_is_undecided_and_one_without_a_jail_is
         def fail(*_: Any, error: Exception = error) -> None:
             raise error
 
-        monkeypatch.setattr("evolve.planning.foreign_code.Remaker.make", fail)
+        monkeypatch.setattr("evolve.recovery.remaker.Remaker.make", fail)
         if isinstance(error, JailUnavailable):
             with pytest.raises(JailUnavailable):
                 rebuild(home, individual)

@@ -10,7 +10,7 @@ from evolve.campaign.summary import Progress
 from evolve.driver import launch as launching
 from evolve.driver.loop import Interrupted
 from evolve.home.home import Home
-from evolve.planning.origin import row_reader
+from evolve.home.origins import row_reader
 from evolve.recovery import shelf as publish
 from evolve.recovery.shelf import StoreShelf
 from fitness.evaluators.in_process import InProcessEvaluator

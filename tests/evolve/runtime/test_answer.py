@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evolve.home.home import Home
-from evolve.runtime.answer import answer_of, infer
+from evolve.home.infer import infer
+from evolve.runtime.answer import answer_of
 from population.blocks.block import TensorBlock
 from population.clock import ManualClock
 from population.errors import InputError

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 import torch
 
-from evolve.runtime.bundle import BlockModel, export_block, load_block, save_pyfunc
+from evolve.runtime.bundle import export_block, load_block
+from evolve.runtime.mlflow_model import BlockModel, save_pyfunc
 from population.blocks.block import TensorBlock
 from population.errors import FormatError, InputError, StoreCorrupt
 from population.graphs.graph import Channel, Node, OpGraph
@@ -138,7 +139,7 @@ def test_many_rows_are_answered_piece_by_piece_alike(
     digits: TensorBlock, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = BlockModel(digits).predict(images)
-    monkeypatch.setattr("evolve.runtime.bundle.SAMPLES_AT_ONCE", 2)
+    monkeypatch.setattr("evolve.runtime.mlflow_model.SAMPLES_AT_ONCE", 2)
     np.testing.assert_allclose(BlockModel(digits).predict(images), whole, rtol=1e-5, atol=1e-5)
 
 

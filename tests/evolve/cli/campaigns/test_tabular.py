@@ -15,8 +15,9 @@ import pytest
 from pyarrow import csv, parquet
 
 from evolve.home.home import Home
-from evolve.planning.load_data import kept_data
-from evolve.runtime.bundle import BlockModel, export_block, load_block
+from evolve.home.kept_data import kept_data
+from evolve.runtime.bundle import export_block, load_block
+from evolve.runtime.mlflow_model import BlockModel
 from population.store.objects import object_path
 from tests.evolve.cli.conftest import ROOT, Answer, Done, Program, command, environment, run_apart
 from tests.evolve.whole import Driver, num_commits

@@ -14,6 +14,7 @@ import yaml
 
 from evolve.config.campaign import load_config, read_config
 from evolve.home.home import Home
+from evolve.home.origins import campaign_by_key
 from evolve.tuning.study import opened
 from evolve.tuning.tuning import make_tuning, trial_values
 from tests.evolve.cli.conftest import Answer, Program, command, environment, run_apart, write_config
@@ -77,7 +78,7 @@ def test_a_study_that_was_killed_is_gone_on_with_no_trial_lost_or_done_twice(tun
 def test_what_it_prints_is_the_config_of_the_best_campaign(tuned: Tuned, tmp_path: Path) -> None:
     path = tmp_path / "best.yaml"
     path.write_text(tuned.answer.out)
-    found = Home.open(tuned.home).campaign_by_key(load_config(path).key.hex())
+    found = campaign_by_key(Home.open(tuned.home), load_config(path).key.hex())
     assert len(found) == 1
     assert found[0][1] == "done"
     assert f"Trial {found[0][0][-1]} of the study" in tuned.answer.out

@@ -15,9 +15,10 @@ from evolve.config.model import ModelConfig
 from evolve.driver import launch as launching
 from evolve.driver.launch import launch
 from evolve.home.home import Home
+from evolve.home.origins import Leaf, leaves_of
 from evolve.home.purge import purge
 from evolve.models.founder import origin_of_block
-from evolve.planning.origin import Leaf, Origin, leaves_of
+from evolve.planning.origin import Origin
 from evolve.promotion.promote import install, promote
 from evolve.recovery.fork import make_origin
 from evolve.tracking.protocol import NullTracker
