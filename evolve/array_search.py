@@ -18,11 +18,11 @@ from blake3 import blake3
 from evolve import operators, strategies
 from evolve.operators.gaussian import entropies
 from evolve.operators.registry import check_settings
-from evolve.planning.plan import settings_value
-from evolve.recipes.batches import cut_batch
+from evolve.recipes.batch import Batch
 from evolve.recipes.materialise import materialise
-from evolve.recipes.recipe import canonical_settings
-from evolve.strategies import Batch, Judged, Problem
+from evolve.recipes.recipe import canonical_settings, settings_value
+from evolve.recipes.work_units import cut_batch
+from evolve.strategies import Judged, Problem
 from population.errors import InputError
 from population.stacks.stack import Stack, vector_graph
 
@@ -86,12 +86,12 @@ class ArraySearch:
         """Returns the candidates to be scored, ``[P, D]`` float64; asking again before telling returns the same."""
         while self._asked is None:
             self._state, batch = self._strategy.ask(self._state, self._next_event)
-            self._next_event += len(batch.proposals)
+            self._next_event += len(batch.recipes)
             batch, made = self._make(batch)
             if batch.steers:
                 self._asked = (batch, made)
             else:
-                self._tell(batch, made, np.zeros((len(batch.proposals), self._num_objectives)))
+                self._tell(batch, made, np.zeros((len(batch.recipes), self._num_objectives)))
         return self._start + self._asked[1].tensors["x"].numpy().astype(np.float64)
 
     def tell(self, scores: Any) -> None:
@@ -101,7 +101,7 @@ class ArraySearch:
         batch, made = self._asked
         values = np.asarray(scores, dtype=np.float64)
         values = values[:, None] if values.ndim == 1 else values
-        expected = (len(batch.proposals), self._num_objectives)
+        expected = (len(batch.recipes), self._num_objectives)
         if values.shape != expected:
             raise InputError(f"scores must have shape {expected} (candidates, objectives), got {np.shape(scores)}")
         self._note_best(made, values)
@@ -114,21 +114,21 @@ class ArraySearch:
         return int(self._strategy.generation(self._state))
 
     def _make(self, batch: Batch) -> tuple[Batch, Stack]:
-        proposals = tuple(self._with_entropies(proposal) for proposal in batch.proposals)
-        batch = replace(batch, proposals=proposals)
-        digests = {e: blake3(self._rows[e]).digest() for p in proposals for e in p.parents}
+        recipes = tuple(self._with_entropies(recipe) for recipe in batch.recipes)
+        batch = replace(batch, recipes=recipes)
+        digests = {e: blake3(self._rows[e]).digest() for p in recipes for e in p.parents}
         objects = {digests[event]: self._rows[event] for event in digests} | dict(batch.objects)
-        cuts = cut_batch(batch, [{}] * len(proposals), range(len(proposals)), digests, self._graph.to_value(), TILE, 0)
+        cuts = cut_batch(batch, [{}] * len(recipes), range(len(recipes)), digests, self._graph.to_value(), TILE, 0)
         made = Stack.concat([materialise(cut.unit, objects.__getitem__, None) for cut in cuts])
         places = [position for cut in cuts for position in cut.positions]
         return batch, made.gather(np.argsort(np.array(places), kind="stable").tolist())
 
-    def _with_entropies(self, proposal: Any) -> Any:
-        if not operators.get(proposal.operator).measures_parent:
-            return proposal
-        parent = Stack.from_row_bytes(self._graph, [self._rows[proposal.parents[0]]])
-        settings = {**settings_value(proposal.settings), "entropies": entropies(parent, 0)}
-        return replace(proposal, settings=canonical_settings(settings))
+    def _with_entropies(self, recipe: Any) -> Any:
+        if not operators.get(recipe.operator).measures_parent:
+            return recipe
+        parent = Stack.from_row_bytes(self._graph, [self._rows[recipe.parents[0]]])
+        settings = {**settings_value(recipe.settings), "entropies": entropies(parent, 0)}
+        return replace(recipe, settings=canonical_settings(settings))
 
     def _tell(self, batch: Batch, made: Stack, fitness: Floats) -> None:
         if batch.keep:

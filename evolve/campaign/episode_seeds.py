@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from evolve.planning.plan import Plan
-from evolve.recipes.recipe import canonical_settings
-from evolve.strategies import Batch, Proposal
+from evolve.recipes.batch import Batch
+from evolve.recipes.recipe import Recipe, canonical_settings
 from fitness.benchmarks.episodes import Episodes
 from population.randomness import derive_seed
 
@@ -40,4 +40,4 @@ def finals_of(plan: Plan, members: Sequence[int], first_event: int) -> Batch:
     tiers = plan.config.tiers
     chosen = members[: tiers.finalists if tiers is not None else DEFAULT_FINALISTS]
     nothing = canonical_settings({})
-    return Batch(first_event, tuple(Proposal("adopt@1", (event,), ("parent",), 0, nothing) for event in chosen))
+    return Batch(first_event, tuple(Recipe("adopt@1", (event,), ("parent",), 0, nothing) for event in chosen))

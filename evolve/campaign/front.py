@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from evolve.planning.plan import Plan
-from evolve.recipes.batches import BatchResult
-from evolve.strategies import Batch
+from evolve.recipes.batch import Batch
+from evolve.recipes.work_units import BatchResult
 from evolve.strategies.selection import front_rows
 
 
@@ -54,11 +54,11 @@ class FrontPoint:
         tiers = tiers_of(plan, result)
         found = list(front)
         scores, flops = result.scores.tolist(), result.flops.tolist()
-        for position, (event, proposal) in enumerate(zip(batch.events, batch.proposals, strict=True)):
+        for position, (event, recipe) in enumerate(zip(batch.events, batch.recipes, strict=True)):
             for place, tier in enumerate(tiers):
                 values = tuple(scores[position][place])
                 if position not in repeats and not any(map(math.isnan, values)):
-                    found.append(FrontPoint(event, tier, proposal.operator, values, flops[position][place]))
+                    found.append(FrontPoint(event, tier, recipe.operator, values, flops[position][place]))
         if not found:
             return ()
         lead = plan.columns[0]

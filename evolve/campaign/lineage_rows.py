@@ -15,9 +15,10 @@ from evolve.campaign.events import Published
 from evolve.campaign.front import tiers_of
 from evolve.campaign.state import State
 from evolve.planning.plan import Plan
-from evolve.recipes.batches import BatchResult
+from evolve.recipes.batch import Batch
 from evolve.recipes.recipe import individual_id
-from evolve.strategies import Batch, Judged, Outcome
+from evolve.recipes.work_units import BatchResult
+from evolve.strategies import Judged, Outcome
 from population.lineage.format.records import Births, Measure
 
 
@@ -32,7 +33,7 @@ def births_of(
 ) -> Births:
     """Returns the births of a told batch, one row each, survivors or not."""
     tiers = tiers_of(plan, result)
-    count = len(batch.proposals)
+    count = len(batch.recipes)
     names = [objective.name for objective in plan.benchmark.objectives]
     where = (plan.benchmark_name, batch.split)
     return Births(
@@ -44,12 +45,12 @@ def births_of(
         environment=plan.environment,
         event=np.array(batch.events, dtype=np.int64),
         individual=[individual_id(plan.key, event) for event in batch.events],
-        operator=[proposal.operator for proposal in batch.proposals],
-        seed=np.array([proposal.seed for proposal in batch.proposals], dtype=np.uint64),
-        settings=[proposal.settings for proposal in batch.proposals],
-        inputs=[tuple(digest.hex() for digest in proposal.inputs) for proposal in batch.proposals],
-        parents=[tuple(plan.individual(event) for event in p.parents) for p in batch.proposals],
-        roles=[proposal.roles for proposal in batch.proposals],
+        operator=[recipe.operator for recipe in batch.recipes],
+        seed=np.array([recipe.seed for recipe in batch.recipes], dtype=np.uint64),
+        settings=[recipe.settings for recipe in batch.recipes],
+        inputs=[tuple(digest.hex() for digest in recipe.inputs) for recipe in batch.recipes],
+        parents=[tuple(plan.individual(event) for event in p.parents) for p in batch.recipes],
+        roles=[recipe.roles for recipe in batch.recipes],
         generation=np.full(count, generation, dtype=np.int64),
         species=[plan.species] * count,
         coordinate=[coordinate(generation, position) for position in range(count)],

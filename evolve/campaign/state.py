@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from evolve.campaign.events import Work
 from evolve.campaign.front import FrontPoint, Tally
-from evolve.recipes.batches import Cut
-from evolve.strategies import Batch, Proposal
+from evolve.recipes.batch import Batch
+from evolve.recipes.recipe import Recipe
+from evolve.recipes.work_units import Cut
 from fitness.work.work_unit import UnitResult
 from population.lineage.format.records import Commit
 
@@ -40,21 +41,12 @@ class Asked:
         return self.is_submitted and len(self.results) == len(self.cuts)
 
 
-class Unseeded(NamedTuple):
-    """A recipe that draws nothing: made again of the same parents, it gives the same child."""
-
-    operator: str
-    parents: tuple[int, ...]
-    settings: str
-    inputs: tuple[bytes, ...]
-
-
 @dataclass(frozen=True)
 class Kin:
     """How a row is made again: its recipe, with the bytes that this reads beside parents; none where the store has it."""
 
     digest: bytes
-    proposal: Proposal | None = None
+    recipe: Recipe | None = None
     objects: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
@@ -66,7 +58,7 @@ class State:
         phase: "search", "distil", "publish" or "done". strategy: the strategy's own state.
         asked: outstanding batches, oldest first.
         digests, widths: weights digest and live widths of every individual held; entropies: of measured parents.
-        met: recipe that draws nothing -> event of its first birth; forgotten with its parents, who cannot come again.
+        met: recipe that draws nothing, unseeded -> event of its first birth; forgotten with its parents, who cannot come again.
         keeping: events of the rows that the last commit asked to be kept in the store. kin: how every row that is held is
             made again, of its parents, and those of theirs, up to rows that were kept.
         judged: scores of individuals that later ones may refer to (members, finalists, met recipes).
@@ -85,7 +77,7 @@ class State:
     digests: Mapping[int, bytes] = field(default_factory=dict)
     widths: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     entropies: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
-    met: Mapping[Unseeded, int] = field(default_factory=dict)
+    met: Mapping[Recipe, int] = field(default_factory=dict)
     keeping: tuple[int, ...] = ()
     kin: Mapping[int, Kin] = field(default_factory=dict)
     judged: Mapping[int, Scored] = field(default_factory=dict)

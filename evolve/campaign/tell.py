@@ -17,8 +17,9 @@ from evolve.campaign.front import FrontPoint, Tally
 from evolve.campaign.lineage_rows import births_of, generation_row, lifecycle_rows
 from evolve.campaign.state import Asked, Kin, Scored, State
 from evolve.planning.plan import Plan
-from evolve.recipes.batches import BatchResult, join_results
-from evolve.strategies import Batch, Judged, Outcome
+from evolve.recipes.batch import Batch
+from evolve.recipes.work_units import BatchResult, join_results
+from evolve.strategies import Judged, Outcome
 from population.lineage.format.records import Commit
 
 #: So many batches on end without a new recipe end a search: an operator that draws nothing has said all it can.
@@ -30,7 +31,7 @@ def tell(plan: Plan, state: State, done: Asked) -> tuple[State, Commit, list[Wor
     batch = done.batch
     tiers = len(plan.tiers_judged(done.phase, plan.graph.symbols))
     shape = (tiers, len(plan.benchmark.objectives), len(plan.benchmark.skills))
-    result = join_results(len(batch.proposals), shape, done.cuts, done.results)
+    result = join_results(len(batch.recipes), shape, done.cuts, done.results)
     result = _refer(state, done, result)
     judged = _judged(plan, done, result)
     generation = plan.strategy.generation(state.strategy)
@@ -48,7 +49,7 @@ def tell(plan: Plan, state: State, done: Asked) -> tuple[State, Commit, list[Wor
     state = _forget(plan, _keep(state, batch, result), batch, result)
     state, work = _hold(plan, state, is_keyframe=has_advanced and _ends_keyframe(plan, state, done))
     rows = {
-        "generations": [generation_row(plan, state, len(batch.proposals))],
+        "generations": [generation_row(plan, state, len(batch.recipes))],
         "lifecycle": lifecycle_rows(plan, state.step, outcome),
     }
     commit = Commit(state.step, (births,), state.recorded, rows, _incidents(done))
@@ -101,11 +102,11 @@ def _count(plan: Plan, state: State, done: Asked, result: BatchResult, judged: J
     numbers = zip(
         result.flops[:, -1].tolist(), result.flops.sum(axis=1).tolist(), judged.fitness[:, 0].tolist(), strict=True
     )
-    for proposal, (flops, of_tiers, score) in zip(done.batch.proposals, numbers, strict=True):
-        key = (proposal.operator, proposal.settings)
+    for recipe, (flops, of_tiers, score) in zip(done.batch.recipes, numbers, strict=True):
+        key = (recipe.operator, recipe.settings)
         if key not in known:
-            operator = operators.get(proposal.operator)
-            known[key] = (operator, operators.parse_settings(operator, proposal.settings))
+            operator = operators.get(recipe.operator)
+            known[key] = (operator, operators.parse_settings(operator, recipe.settings))
         operator, typed = known[key]
         cost = operator.cost(flops, parameters, typed) + of_tiers * num_answers
         spent += cost
@@ -119,7 +120,7 @@ def _count(plan: Plan, state: State, done: Asked, result: BatchResult, judged: J
         tally=tally,
         flops=state.flops + spent,
         barren=0 if done.cuts else state.barren + 1,
-        evaluations=state.evaluations + len(done.batch.proposals) - len(done.repeats),
+        evaluations=state.evaluations + len(done.batch.recipes) - len(done.repeats),
         quarantined=state.quarantined + sum(verdict != "ok" for verdict in result.verdicts),
         best=leading if improved else state.best,
         stale=0 if improved else state.stale + counts,
@@ -141,16 +142,16 @@ def _keep(state: State, batch: Batch, result: BatchResult) -> State:
         digest = result.digests[position]
         judged[event] = (digest, result.scores[position], result.skills[position])
         if batch.keep and digest is not None:
-            proposal = batch.proposals[position]
+            recipe = batch.recipes[position]
             digests[event] = digest
-            kin[event] = Kin(digest, proposal, {d: batch.objects[d] for d in proposal.inputs if d in batch.objects})
+            kin[event] = Kin(digest, recipe, {d: batch.objects[d] for d in recipe.inputs if d in batch.objects})
     return replace(state, digests=digests, judged=judged, kin=kin, keeping=())
 
 
 def _forget(plan: Plan, state: State, batch: Batch, result: BatchResult) -> State:
     """Returns the state with what may still be needed: members, outstanding parents, the champion, and what they refer to."""
     members = plan.strategy.members(state.strategy)
-    needed = set(members) | {parent for asked in state.asked for p in asked.batch.proposals for parent in p.parents}
+    needed = set(members) | {parent for asked in state.asked for p in asked.batch.recipes for parent in p.parents}
     needed |= {state.champion} if state.champion is not None else set()
     born = batch.events
     alive = needed | {event for asked in state.asked for event in asked.batch.events}

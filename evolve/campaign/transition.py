@@ -34,12 +34,12 @@ from evolve.campaign.events import (
 )
 from evolve.campaign.lifecycle import continue_inexactly, life_event_of, mark, reopened
 from evolve.campaign.lineage_rows import blocks_row, campaign_row
-from evolve.campaign.state import Asked, State, Turn, Unseeded
+from evolve.campaign.state import Asked, State, Turn
 from evolve.campaign.tell import keyframe, tell
-from evolve.planning.plan import Plan, distil_settings, settings_value
-from evolve.recipes.batches import Cut, cut_batch
-from evolve.recipes.recipe import canonical_settings
-from evolve.strategies import Batch, Proposal
+from evolve.planning.plan import Plan, distil_settings
+from evolve.recipes.batch import Batch
+from evolve.recipes.recipe import Recipe, canonical_settings, settings_value
+from evolve.recipes.work_units import Cut, cut_batch
 from fitness.benchmarks.episodes import Episodes
 from fitness.work.work_unit import UnitResult
 from population.lineage.format.records import Commit
@@ -116,7 +116,7 @@ def _fill(plan: Plan, state: State) -> Turn:
         strategy, batch = plan.strategy.ask(state.strategy, state.next_event)
         batch = as_played(plan, batch, plan.strategy.generation(state.strategy))
         asked = (*state.asked, Asked(batch, "search"))
-        state = replace(state, strategy=strategy, asked=asked, next_event=state.next_event + len(batch.proposals))
+        state = replace(state, strategy=strategy, asked=asked, next_event=state.next_event + len(batch.recipes))
     return _submit_waiting(plan, state)
 
 
@@ -142,15 +142,15 @@ def _submit_waiting(plan: Plan, state: State) -> Turn:
 
 
 def _to_measure(batch: Batch) -> list[int]:
-    return [p.parents[0] for p in batch.proposals if operators.get(p.operator).measures_parent]
+    return [p.parents[0] for p in batch.recipes if operators.get(p.operator).measures_parent]
 
 
 def _submit(plan: Plan, state: State, place: int) -> tuple[State, list[Work]]:
     asked = state.asked[place]
-    proposals = tuple(_with_entropies(state, proposal) for proposal in asked.batch.proposals)
-    batch = replace(asked.batch, proposals=proposals)
+    recipes = tuple(_with_entropies(state, recipe) for recipe in asked.batch.recipes)
+    batch = replace(asked.batch, recipes=recipes)
     repeats, met = _repeats(state, batch)
-    widths = {event: _widths_of(plan, state, p) for event, p in zip(batch.events, proposals, strict=True)}
+    widths = {event: _widths_of(plan, state, p) for event, p in zip(batch.events, recipes, strict=True)}
     state = replace(state, met=met, widths={**state.widths, **widths})
     submitted = replace(asked, batch=batch, repeats=repeats, is_submitted=True)
     submitted = replace(submitted, cuts=cut_again(plan, state, submitted, state.next_unit))
@@ -163,35 +163,35 @@ def _submit(plan: Plan, state: State, place: int) -> tuple[State, list[Work]]:
 def cut_again(plan: Plan, state: State, asked: Asked, first_unit: int) -> tuple[Cut, ...]:
     """Returns the units of a submitted batch; the state holds its parents and the widths of its births."""
     tiers = [plan.tiers_judged(asked.phase, state.widths[event]) for event in asked.batch.events]
-    positions = [position for position in range(len(asked.batch.proposals)) if position not in asked.repeats]
+    positions = [position for position in range(len(asked.batch.recipes)) if position not in asked.repeats]
     graph, tile = plan.graph.to_value(), plan.kernel.candidates
     return tuple(cut_batch(asked.batch, tiers, positions, state.digests, graph, tile, first_unit))
 
 
-def _with_entropies(state: State, proposal: Proposal) -> Proposal:
-    if not operators.get(proposal.operator).measures_parent:
-        return proposal
-    values = {**settings_value(proposal.settings), "entropies": dict(state.entropies[proposal.parents[0]])}
-    return replace(proposal, settings=canonical_settings(values))
+def _with_entropies(state: State, recipe: Recipe) -> Recipe:
+    if not operators.get(recipe.operator).measures_parent:
+        return recipe
+    values = {**settings_value(recipe.settings), "entropies": dict(state.entropies[recipe.parents[0]])}
+    return replace(recipe, settings=canonical_settings(values))
 
 
-def _repeats(state: State, batch: Batch) -> tuple[dict[int, int], dict[Unseeded, int]]:
+def _repeats(state: State, batch: Batch) -> tuple[dict[int, int], dict[Recipe, int]]:
     """Returns which births repeat a recipe met before (position -> event), and the recipes met by now."""
     met, repeats = dict(state.met), {}
-    for position, proposal in enumerate(batch.proposals):
-        if operators.get(proposal.operator).draws or not batch.keep:
+    for position, recipe in enumerate(batch.recipes):
+        if operators.get(recipe.operator).draws or not batch.keep:
             continue
-        recipe = Unseeded(proposal.operator, proposal.parents, proposal.settings, proposal.inputs)
-        if recipe in met:
-            repeats[position] = met[recipe]
-        met.setdefault(recipe, batch.first_event + position)
+        unseeded = recipe.unseeded
+        if unseeded in met:
+            repeats[position] = met[unseeded]
+        met.setdefault(unseeded, batch.first_event + position)
     return repeats, met
 
 
-def _widths_of(plan: Plan, state: State, proposal: Proposal) -> Mapping[str, int]:
-    if proposal.parents:
-        return state.widths[proposal.parents[0]]
-    return plan.widths_of(settings_value(proposal.settings).get("widths", {}))
+def _widths_of(plan: Plan, state: State, recipe: Recipe) -> Mapping[str, int]:
+    if recipe.parents:
+        return state.widths[recipe.parents[0]]
+    return plan.widths_of(settings_value(recipe.settings).get("widths", {}))
 
 
 def _take_result(plan: Plan, state: State, result: UnitResult) -> Turn:
@@ -240,8 +240,8 @@ def _begin_finals(plan: Plan, state: State) -> Turn:
         return _judge_finalists(plan, state, finals_of(plan, members, state.next_event))
     if tiers is None or tiers.trained == "search":
         return _publish(plan, replace(state, champion=members[0]))
-    proposals = tuple(
-        Proposal(
+    recipes = tuple(
+        Recipe(
             "distil@1",
             (event,),
             ("parent",),
@@ -251,11 +251,11 @@ def _begin_finals(plan: Plan, state: State) -> Turn:
         )
         for place, event in enumerate(members[: tiers.finalists])
     )
-    return _judge_finalists(plan, state, Batch(state.next_event, proposals))
+    return _judge_finalists(plan, state, Batch(state.next_event, recipes))
 
 
 def _judge_finalists(plan: Plan, state: State, batch: Batch) -> Turn:
-    asked, next_event = (Asked(batch, "distil"),), state.next_event + len(batch.proposals)
+    asked, next_event = (Asked(batch, "distil"),), state.next_event + len(batch.recipes)
     return _submit_waiting(plan, replace(state, phase="distil", asked=asked, next_event=next_event))
 
 

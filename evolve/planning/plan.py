@@ -7,7 +7,6 @@ depend on besides the recipe: versions, CPU capability, threads, kernel plan).
 from __future__ import annotations
 
 import importlib
-import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -318,9 +317,3 @@ def _import_plugin(module: str) -> None:
         raise
     except Exception as error:
         raise ConfigError(f"plugins: {module!r} cannot be imported: {error}") from error
-
-
-def settings_value(text: str) -> dict[str, Any]:
-    """Returns the plain values of a canonical settings text."""
-    values: dict[str, Any] = json.loads(text)
-    return values

@@ -1,7 +1,9 @@
-"""A candidate is its recipe: operator, parents, inputs, seed and settings, canonically encoded and named by its digest.
+"""A candidate is its recipe: what a strategy proposes, what a work unit carries, what the lineage keeps, what is replayed.
 
-``child = recipe.apply(parents)`` is a pure function; the recipe is at once what crosses the wire, the lineage edge and the
-archive. Nouns: *recipe*, and *settings* (an operator's resolved hyperparameters, as canonical JSON text).
+A work unit carries the recipes of its candidates by columns (``evolve.recipes.work_units``), and so does the lineage
+(``evolve.campaign.lineage_rows``).
+
+Nouns: *recipe*, *settings* (an operator's resolved hyperparameters, as canonical JSON text).
 """
 
 from __future__ import annotations
@@ -14,68 +16,49 @@ from typing import Any
 
 from blake3 import blake3
 
-from population.encoding.cbor import decode, encode
-from population.errors import FormatError
-
-FORMAT_VERSION = 1
+from population.lineage.format.records import Births
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Recipe:
-    """How one candidate was made.
+    """How one candidate is made, of which parents: ``child = recipe(parents)`` is a pure function.
 
     Attributes:
         operator: name and version, ``"gaussian@1"``.
-        parents: individual ids (32 hex characters), in the order in which the operator takes them.
-        inputs: hex digests of the data it reads: training rows, or a recorded score vector.
+        parents: event numbers, in the order in which the operator takes them; negative ones name founders.
+        roles: what each parent is to the operator, as the lineage says it.
         seed: 64 bits; 0 for an operator that draws nothing.
         settings: canonical JSON text of every hyperparameter, defaults included.
+        inputs: BLAKE3 digests of the data it reads beside parents: training rows, or a recorded score vector.
     """
 
     operator: str
-    parents: tuple[str, ...]
-    inputs: tuple[str, ...]
+    parents: tuple[int, ...]
+    roles: tuple[str, ...]
     seed: int
     settings: str
+    inputs: tuple[bytes, ...] = ()
 
-    def encode(self) -> bytes:
-        """Returns the canonical bytes: a DAG-CBOR list ``[version, operator, parents, inputs, seed, settings]``.
+    @staticmethod
+    def of_birth(births: Births, row: int, events: Mapping[str, int]) -> Recipe:
+        """Returns the recipe of a birth in the lineage.
 
-        The seed is written as 8 big-endian bytes, since DAG-CBOR readers in other languages stop at 63 bits.
+        Args:
+            events: individual id -> event number, for every parent. Raises KeyError where one is missing.
         """
-        seed = self.seed.to_bytes(8, "big")
-        return encode(
-            [
-                FORMAT_VERSION,
-                self.operator,
-                [bytes.fromhex(p) for p in self.parents],
-                [bytes.fromhex(i) for i in self.inputs],
-                seed,
-                self.settings,
-            ]
+        return Recipe(
+            births.operator[row],
+            tuple(events[parent] for parent in births.parents[row]),
+            tuple(births.roles[row]),
+            int(births.seed[row]),
+            births.settings[row],
+            tuple(bytes.fromhex(digest) for digest in births.inputs[row]),
         )
 
-    @classmethod
-    def decode(cls, data: bytes) -> Recipe:
-        """Reads ``encode``'s bytes. Raises FormatError for anything else."""
-        value = decode(data)
-        if not isinstance(value, list) or len(value) != 6 or value[0] != FORMAT_VERSION:
-            raise FormatError(
-                f"recipe: expected a list of 6 entries that begins with {FORMAT_VERSION}, got {value!r:.80}"
-            )
-        _, operator, parents, inputs, seed, settings = value
-        if not (isinstance(operator, str) and isinstance(settings, str) and isinstance(seed, bytes) and len(seed) == 8):
-            raise FormatError("recipe: operator and settings must be text and the seed 8 bytes")
-        for name, entries in (("parents", parents), ("inputs", inputs)):
-            if not isinstance(entries, list) or not all(isinstance(entry, bytes) for entry in entries):
-                raise FormatError(f"recipe: {name} must be a list of byte strings")
-        named, read = (tuple(entry.hex() for entry in entries) for entries in (parents, inputs))
-        return cls(operator, named, read, int.from_bytes(seed, "big"), settings)
-
     @property
-    def digest(self) -> bytes:
-        """The BLAKE3 digest of the canonical bytes, 32 bytes."""
-        return blake3(self.encode()).digest()
+    def unseeded(self) -> Recipe:
+        """The same recipe without seed and roles: equal ones of an operator that draws nothing give the same child."""
+        return Recipe(self.operator, self.parents, (), 0, self.settings, self.inputs)
 
 
 def canonical_settings(settings: Mapping[str, Any]) -> str:
@@ -89,3 +72,9 @@ def individual_id(campaign_key: bytes, event: int) -> str:
     return blake3(campaign_key + event.to_bytes(8, "little"), derive_key_context="evolve 2026 individual id").hexdigest(
         length=16
     )
+
+
+def settings_value(text: str) -> dict[str, Any]:
+    """Returns the plain values of a canonical settings text."""
+    values: dict[str, Any] = json.loads(text)
+    return values

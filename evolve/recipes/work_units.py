@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evolve.recipes.recipe import canonical_settings
-from evolve.strategies import Batch, Proposal
+from evolve.recipes.batch import Batch
+from evolve.recipes.recipe import Recipe, canonical_settings
 from fitness.work.work_unit import CANDIDATE, NO_PARENT, Judging, UnitResult, WorkUnit
 
 MAX_PARENTS = 8
@@ -52,14 +52,12 @@ def cut_batch(
     """Returns units of at most ``tile`` candidates; those of a unit share operator, settings' operator and tiers.
 
     Args:
-        tiers: per proposal, the tiers it is judged at. positions: the proposals to be judged (repeats are left out).
+        tiers: per recipe, the tiers it is judged at. positions: the recipes to be judged (repeats are left out).
         digests: event -> weights digest, for every parent. graph: the species' plain value.
     """
     groups: dict[tuple[str, str], list[int]] = {}
     for position in positions:
-        groups.setdefault((batch.proposals[position].operator, canonical_settings(tiers[position])), []).append(
-            position
-        )
+        groups.setdefault((batch.recipes[position].operator, canonical_settings(tiers[position])), []).append(position)
     cuts: list[Cut] = []
     for members in groups.values():
         for start in range(0, len(members), tile):
@@ -77,20 +75,20 @@ def _unit(
     graph: Mapping[str, Any],
     unit_id: int,
 ) -> WorkUnit:
-    proposals = [batch.proposals[position] for position in positions]
-    parents = _distinct(digests[event] for proposal in proposals for event in proposal.parents)
-    inputs = _distinct(digest for proposal in proposals for digest in proposal.inputs)
-    operators = _distinct(proposal.operator for proposal in proposals)
-    settings = _distinct(proposal.settings for proposal in proposals)
-    rows = np.zeros(len(proposals), dtype=CANDIDATE)
-    for row, (position, proposal) in enumerate(zip(positions, proposals, strict=True)):
+    recipes = [batch.recipes[position] for position in positions]
+    parents = _distinct(digests[event] for recipe in recipes for event in recipe.parents)
+    inputs = _distinct(digest for recipe in recipes for digest in recipe.inputs)
+    operators = _distinct(recipe.operator for recipe in recipes)
+    settings = _distinct(recipe.settings for recipe in recipes)
+    rows = np.zeros(len(recipes), dtype=CANDIDATE)
+    for row, (position, recipe) in enumerate(zip(positions, recipes, strict=True)):
         rows[row] = (
             batch.first_event + position,
-            proposal.seed,
-            _parent_places(proposal, digests, parents),
-            operators[proposal.operator],
-            settings[proposal.settings],
-            sum(1 << inputs[digest] for digest in set(proposal.inputs)),
+            recipe.seed,
+            _parent_places(recipe, digests, parents),
+            operators[recipe.operator],
+            settings[recipe.settings],
+            sum(1 << inputs[digest] for digest in set(recipe.inputs)),
         )
     return WorkUnit(
         unit_id=unit_id,
@@ -105,12 +103,10 @@ def _unit(
     )
 
 
-def _parent_places(proposal: Proposal, digests: Mapping[int, bytes], places: Mapping[bytes, int]) -> list[int]:
-    if len(proposal.parents) > MAX_PARENTS:
-        raise ValueError(
-            f"{proposal.operator}: a recipe has at most {MAX_PARENTS} parents, got {len(proposal.parents)}"
-        )
-    named = [places[digests[event]] for event in proposal.parents]
+def _parent_places(recipe: Recipe, digests: Mapping[int, bytes], places: Mapping[bytes, int]) -> list[int]:
+    if len(recipe.parents) > MAX_PARENTS:
+        raise ValueError(f"{recipe.operator}: a recipe has at most {MAX_PARENTS} parents, got {len(recipe.parents)}")
+    named = [places[digests[event]] for event in recipe.parents]
     return named + [NO_PARENT] * (MAX_PARENTS - len(named))
 
 

@@ -23,11 +23,12 @@ from blake3 import blake3
 
 from evolve import strategies
 from evolve.campaign.front import FrontPoint, Tally
-from evolve.campaign.state import Asked, Kin, State, Unseeded
+from evolve.campaign.state import Asked, Kin, State
 from evolve.campaign.transition import cut_again
 from evolve.planning.plan import Plan
+from evolve.recipes.batch import Batch
+from evolve.recipes.recipe import Recipe
 from evolve.recovery import state_codec as codec
-from evolve.strategies import Batch, Proposal
 from population.errors import FormatError, StorageError
 from population.files.local_files import FileSystem
 
@@ -107,7 +108,7 @@ def as_replayed(state: State) -> State:
 
 def _known(plan: Plan) -> tuple[type, ...]:
     search = strategies.get(plan.config.strategy.kind)
-    return (State, Asked, Batch, Proposal, Unseeded, Kin, FrontPoint, Tally, *search.states)
+    return (State, Asked, Batch, Recipe, Kin, FrontPoint, Tally, *search.states)
 
 
 def _schema(known: tuple[type, ...]) -> str:

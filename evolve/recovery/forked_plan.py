@@ -13,7 +13,9 @@ from evolve.home.kept_data import located
 from evolve.home.origins import origin_of
 from evolve.planning.origin import Origin
 from evolve.planning.plan import Plan, make_plan
-from evolve.strategies import Batch, Judged, Outcome, Problem, Proposal, Strategy
+from evolve.recipes.batch import Batch
+from evolve.recipes.recipe import Recipe
+from evolve.strategies import Judged, Outcome, Problem, Strategy
 
 if TYPE_CHECKING:
     from evolve.home.home import Home
@@ -38,13 +40,13 @@ class Adopting:
     def ask(self, state: Any, first_event: int) -> tuple[Any, Batch]:
         """Returns the next batch, founders in the place of first individuals."""
         state, batch = self.inner.ask(state, first_event)
-        proposals = [self._adopted(p, event) for event, p in zip(batch.events, batch.proposals, strict=True)]
-        return state, replace(batch, proposals=tuple(proposals))
+        recipes = [self._adopted(p, event) for event, p in zip(batch.events, batch.recipes, strict=True)]
+        return state, replace(batch, recipes=tuple(recipes))
 
-    def _adopted(self, proposal: Proposal, event: int) -> Proposal:
-        if proposal.operator != "init@1" or event >= self.founders:
-            return proposal
-        return Proposal("adopt@1", (-event - 1,), ("origin",), 0, "{}")
+    def _adopted(self, recipe: Recipe, event: int) -> Recipe:
+        if recipe.operator != "init@1" or event >= self.founders:
+            return recipe
+        return Recipe("adopt@1", (-event - 1,), ("origin",), 0, "{}")
 
     def tell(self, state: Any, batch: Batch, judged: Judged) -> tuple[Any, Outcome]:
         """Returns the state after a batch was judged, and what became of its births."""

@@ -15,11 +15,12 @@ from blake3 import blake3
 
 from evolve import operators
 from evolve.home.origins import leaf_named
-from evolve.planning.plan import Plan, settings_value
-from evolve.recipes.batches import Tiers, cut_batch
+from evolve.planning.plan import Plan
+from evolve.recipes.batch import Batch
+from evolve.recipes.recipe import Recipe, settings_value
+from evolve.recipes.work_units import Tiers, cut_batch
 from evolve.recovery.forked_plan import plan_of
 from evolve.recovery.remaker import Remaker
-from evolve.strategies import Batch, Proposal
 from population.errors import EvaluatorFailed, JailUnavailable, LineageCorrupt, NotFound
 from population.lineage.format.records import Births, Commit
 
@@ -35,23 +36,23 @@ class Record:
     """One birth as the lineage holds it.
 
     Attributes:
-        proposal: None where the row itself is kept in the store. fitness: the leading objective, signed, mean over tiers.
+        recipe: None where the row itself is kept in the store. fitness: the leading objective, signed, mean over tiers.
         objects: bytes that the recipe reads, where they are known; the recorded scores of the lineage hold them too.
     """
 
     event: int
     individual: str
-    proposal: Proposal | None
+    recipe: Recipe | None
     digest: bytes | None
     fitness: float
     objects: Mapping[bytes, bytes] = field(default_factory=dict)
 
     @property
-    def recipe(self) -> Proposal:
-        """How it was made. Raises NotFound where that is not known and its row is not in the store."""
-        if self.proposal is None:
+    def known_recipe(self) -> Recipe:
+        """The recipe. Raises NotFound where it is not known and the row is not in the store either."""
+        if self.recipe is None:
             raise NotFound(f"event {self.event} was kept in the store, and is not there any more")
-        return self.proposal
+        return self.recipe
 
 
 @dataclass(frozen=True)
@@ -80,22 +81,14 @@ def read_records(plan: Plan, commits: Iterable[Commit]) -> dict[int, Record]:
 
 def _record(births: Births, row: int, places: Mapping[str, int], fitness: float) -> Record:
     try:
-        parents = tuple(places[parent] for parent in births.parents[row])
+        recipe = Recipe.of_birth(births, row, places)
     except KeyError as error:
         raise LineageCorrupt(
             f"individual {births.individual[row]}: its parent {error} is not in the lineage"
         ) from error
-    proposal = Proposal(
-        births.operator[row],
-        parents,
-        tuple(births.roles[row]),
-        int(births.seed[row]),
-        births.settings[row],
-        tuple(bytes.fromhex(digest) for digest in births.inputs[row]),
-    )
     digest = births.weights_digest[row]
     return Record(
-        int(births.event[row]), births.individual[row], proposal, bytes.fromhex(digest) if digest else None, fitness
+        int(births.event[row]), births.individual[row], recipe, bytes.fromhex(digest) if digest else None, fitness
     )
 
 
@@ -156,7 +149,7 @@ def _needed(
             rows[event] = row
             continue
         needed.add(event)
-        stack.extend(record.recipe.parents)
+        stack.extend(record.known_recipe.parents)
     return sorted(needed)
 
 
@@ -165,7 +158,7 @@ def _levels(records: Mapping[int, Record], order: Sequence[int]) -> list[list[in
     depth: dict[int, int] = {}
     levels: dict[int, list[int]] = {}
     for event in order:
-        above = [depth[parent] for parent in records[event].recipe.parents if parent in depth]
+        above = [depth[parent] for parent in records[event].known_recipe.parents if parent in depth]
         depth[event] = 1 + max(above, default=0)
         levels.setdefault(depth[event], []).append(event)
     return [levels[level] for level in sorted(levels)]
@@ -174,34 +167,34 @@ def _levels(records: Mapping[int, Record], order: Sequence[int]) -> list[list[in
 def _make_level(
     plan: Plan, remaker: Remaker, records: Mapping[int, Record], events: Sequence[int], rows: dict[int, bytes]
 ) -> None:
-    proposals = tuple(records[event].recipe for event in events)
-    objects = {blake3(row).digest(): row for row in (rows[p] for proposal in proposals for p in proposal.parents)}
-    digests = {parent: blake3(rows[parent]).digest() for proposal in proposals for parent in proposal.parents}
+    recipes = tuple(records[event].known_recipe for event in events)
+    objects = {blake3(row).digest(): row for row in (rows[p] for recipe in recipes for p in recipe.parents)}
+    digests = {parent: blake3(rows[parent]).digest() for recipe in recipes for parent in recipe.parents}
     for event in events:
-        objects |= records[event].objects or _inputs(plan, records, records[event].recipe)
-    batch = Batch(0, proposals)
-    tiers: list[Tiers] = [{"ultimate": {}}] * len(proposals)
-    positions = range(len(proposals))
+        objects |= records[event].objects or _inputs(plan, records, records[event].known_recipe)
+    batch = Batch(0, recipes)
+    tiers: list[Tiers] = [{"ultimate": {}}] * len(recipes)
+    positions = range(len(recipes))
     for cut in cut_batch(batch, tiers, positions, digests, plan.graph.to_value(), plan.kernel.candidates, 0):
         made = remaker.make(cut.unit, objects.__getitem__)
         for position, data in zip(cut.positions, made.all_row_bytes(), strict=True):
             rows[events[position]] = data
 
 
-def _inputs(plan: Plan, records: Mapping[int, Record], proposal: Proposal) -> dict[bytes, bytes]:
+def _inputs(plan: Plan, records: Mapping[int, Record], recipe: Recipe) -> dict[bytes, bytes]:
     """Returns the recorded score vector that an update reads, from the scores in the lineage."""
-    if operators.get(proposal.operator).reads_training or not proposal.inputs:
+    if operators.get(recipe.operator).reads_training or not recipe.inputs:
         return {}
-    first = settings_value(proposal.settings)["first_event"]
+    first = settings_value(recipe.settings)["first_event"]
     scores: list[float] = []
-    while first + len(scores) in records and records[first + len(scores)].recipe.operator == "perturb@1":
-        if records[first + len(scores)].recipe.parents != proposal.parents:
+    while first + len(scores) in records and records[first + len(scores)].known_recipe.operator == "perturb@1":
+        if records[first + len(scores)].known_recipe.parents != recipe.parents:
             break
         scores.append(records[first + len(scores)].fitness)
     data = np.array(scores, dtype="<f8").tobytes()
-    if blake3(data).digest() != proposal.inputs[0]:
-        raise LineageCorrupt(f"the scores from event {first} on are not those that {proposal.operator} read")
-    return {proposal.inputs[0]: data}
+    if blake3(data).digest() != recipe.inputs[0]:
+        raise LineageCorrupt(f"the scores from event {first} on are not those that {recipe.operator} read")
+    return {recipe.inputs[0]: data}
 
 
 def rebuild(home: Home, individual: str) -> dict[str, Any]:
@@ -250,11 +243,11 @@ def _rebuild_in(home: Home, handle: str, commits: Sequence[Commit], event: int) 
         pedigree = _needed(records, [event], founders, None, plan.origin.row if plan.origin else None)
     except NotFound as error:
         return _undecided(str(error))
-    changed = [e for e in pedigree if _reads_changed_data(plan, records[e].recipe)]
+    changed = [e for e in pedigree if _reads_changed_data(plan, records[e].known_recipe)]
     if changed:
         return _undecided(f"the training rows that event {changed[0]} read are not the ones this machine has")
     recorded = str(begun["environment"])
-    is_portable = all(operators.get(records[e].recipe.operator).is_portable for e in pedigree)
+    is_portable = all(operators.get(records[e].known_recipe.operator).is_portable for e in pedigree)
     try:
         rebuilt = rebuild_rows(plan, records, [event])
     except JailUnavailable:
@@ -294,9 +287,9 @@ def _with_founders(home: Home, plan: Plan, founders: Sequence[int], found: dict[
     return found
 
 
-def _reads_changed_data(plan: Plan, proposal: Proposal) -> bool:
-    reads = operators.get(proposal.operator).reads_training
-    return reads and proposal.inputs != (plan.benchmark.digest("train"),)
+def _reads_changed_data(plan: Plan, recipe: Recipe) -> bool:
+    reads = operators.get(recipe.operator).reads_training
+    return reads and recipe.inputs != (plan.benchmark.digest("train"),)
 
 
 def _undecided(reason: str) -> dict[str, Any]:

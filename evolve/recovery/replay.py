@@ -15,10 +15,11 @@ from evolve import operators
 from evolve.campaign.events import Continued, Measured, UnitDone
 from evolve.campaign.state import State, Turn
 from evolve.campaign.transition import accept, begin, event_of, outstanding
-from evolve.planning.plan import Plan, settings_value
-from evolve.recipes.batches import Cut
+from evolve.planning.plan import Plan
+from evolve.recipes.batch import Batch
+from evolve.recipes.recipe import Recipe, settings_value
+from evolve.recipes.work_units import Cut
 from evolve.recovery.rebuild import Rebuilt, Record, StoredRow, read_records, rebuild_rows
-from evolve.strategies import Batch, Proposal
 from fitness.work.work_unit import Evaluator, UnitResult
 from population.errors import EvolveError, LineageCorrupt, NotFound
 from population.lineage.format.records import Births, Commit
@@ -75,7 +76,7 @@ def _rebuild(
 ) -> Rebuilt:
     """Returns the rows that are held: from the last keyframe on, or from the first birth where the store has it no more."""
     records = {
-        event: Record(event, "", kin.proposal, kin.digest, np.nan, kin.objects) for event, kin in state.kin.items()
+        event: Record(event, "", kin.recipe, kin.digest, np.nan, kin.objects) for event, kin in state.kin.items()
     }
     try:
         return rebuild_rows(plan, records, needed, stored)
@@ -108,7 +109,7 @@ def _feed(plan: Plan, state: State, births: Births) -> State:
     if (
         asked is None
         or asked.batch.first_event != int(births.event[0])
-        or len(asked.batch.proposals) != len(births.event)
+        or len(asked.batch.recipes) != len(births.event)
     ):
         raise LineageCorrupt(f"replay: births from event {births.event[0]} are not what this config asks for next")
     if not asked.is_submitted:
@@ -118,7 +119,7 @@ def _feed(plan: Plan, state: State, births: Births) -> State:
         return accept(plan, state, Continued()).state
     for cut in asked.cuts:
         for position in cut.positions:
-            _check(asked.batch.proposals[position], births, position)
+            _check(asked.batch.recipes[position], births, position)
         state = accept(plan, state, UnitDone(_recorded(births, cut))).state
     return state
 
@@ -126,15 +127,15 @@ def _feed(plan: Plan, state: State, births: Births) -> State:
 def _entropies(batch: Batch, births: Births) -> dict[int, Mapping[str, float]]:
     """Returns what was measured of parents before a batch was judged: its recipes record it."""
     found: dict[int, Mapping[str, float]] = {}
-    for proposal, settings in zip(batch.proposals, births.settings, strict=True):
-        if operators.get(proposal.operator).measures_parent:
-            found[proposal.parents[0]] = settings_value(settings).get("entropies", {})
+    for recipe, settings in zip(batch.recipes, births.settings, strict=True):
+        if operators.get(recipe.operator).measures_parent:
+            found[recipe.parents[0]] = settings_value(settings).get("entropies", {})
     return found
 
 
-def _check(proposal: Proposal, births: Births, position: int) -> None:
+def _check(recipe: Recipe, births: Births, position: int) -> None:
     found = (births.operator[position], int(births.seed[position]), births.settings[position])
-    wanted = (proposal.operator, proposal.seed, proposal.settings)
+    wanted = (recipe.operator, recipe.seed, recipe.settings)
     if found != wanted:
         raise LineageCorrupt(
             f"replay: event {births.event[position]} was recorded as {found}, the config asks for {wanted}"

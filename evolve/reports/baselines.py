@@ -152,17 +152,16 @@ def _plain_network(plan: Plan, benchmark: Benchmark) -> Baseline:
 def _trained_row(plan: Plan) -> bytes:
     """Returns the trained network's bytes: two recipes, made as those of any individual are."""
     from evolve import operators
-    from evolve.recipes.recipe import canonical_settings
+    from evolve.recipes.recipe import Recipe, canonical_settings
     from evolve.recovery.rebuild import Record, rebuild_rows
-    from evolve.strategies import Proposal
 
     init, burst = operators.get("init@1"), operators.get("burst@1")
     first = canonical_settings(init.settings().model_dump(mode="json"))
     second = canonical_settings(burst.settings.model_validate(PLAIN_SETTINGS).model_dump(mode="json"))
     read = (plan.benchmark.digest("train"),)
     recipes = [
-        Proposal(init.key, (), (), PLAIN_SEED, first),
-        Proposal(burst.key, (0,), ("parent",), PLAIN_SEED, second, read),
+        Recipe(init.key, (), (), PLAIN_SEED, first),
+        Recipe(burst.key, (0,), ("parent",), PLAIN_SEED, second, read),
     ]
     records = {event: Record(event, "", recipe, None, 0.0) for event, recipe in enumerate(recipes)}
     return rebuild_rows(plan, records, [1]).rows[1]

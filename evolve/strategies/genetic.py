@@ -19,9 +19,10 @@ from pydantic import Field
 from evolve.operators import get
 from evolve.operators.noise import stream_of
 from evolve.operators.registry import Settings
-from evolve.recipes.recipe import canonical_settings
+from evolve.recipes.batch import Batch
+from evolve.recipes.recipe import Recipe, canonical_settings
 from evolve.strategies.operator_credit import Credit
-from evolve.strategies.protocol import Batch, Judged, Outcome, Problem, Proposal
+from evolve.strategies.protocol import Judged, Outcome, Problem
 from evolve.strategies.registry import Search, register
 from evolve.strategies.selection import best_first, lexicase, nsga2, tournament
 from population.randomness import derive_seed, integers
@@ -86,9 +87,7 @@ class Genetic:
     def ask(self, state: GeneticState, first_event: int) -> tuple[GeneticState, Batch]:
         """Returns the first individuals, or one generation of children."""
         if state.members is None:
-            return state, Batch(
-                first_event, tuple(first_proposals(state.problem, first_event, state.problem.population))
-            )
+            return state, Batch(first_event, tuple(first_recipes(state.problem, first_event, state.problem.population)))
         problem = state.problem
         count = problem.population if self.several else max(1, problem.population - problem.options.elites)
         born = children(problem, state.credit, state.members, first_event, count, several=self.several)
@@ -121,9 +120,9 @@ class Genetic:
         order = best_first(members.fitness)
         places = {int(members.event[row]): place for place, row in enumerate(order)}
         staying = dict.fromkeys(order[: problem.options.elites])
-        for proposal, is_viable in zip(batch.proposals, viable, strict=True):
+        for recipe, is_viable in zip(batch.recipes, viable, strict=True):
             if not is_viable:
-                staying.setdefault(order[min(places[parent] for parent in proposal.parents)])
+                staying.setdefault(order[min(places[parent] for parent in recipe.parents)])
         return list(staying)
 
     def _survivors(self, problem: Problem, pool: Members, members: Members) -> Members:
@@ -152,20 +151,20 @@ class Genetic:
 
 def children(
     problem: Problem, credit: Credit, members: Members, first_event: int, count: int, *, several: bool
-) -> list[Proposal]:
+) -> list[Recipe]:
     """Returns recipes of so many children; operators are drawn by credit, parents by fitness or by rank (``several``)."""
     choice = derive_seed(problem.key, first_event, 0, "operators")
     operators = [get(name) for name in credit.choose(choice, stream_of("choice"), count)]
     needed = sum(operator.num_parents for operator in operators)
     picked = _pick(problem, members, needed, derive_seed(problem.key, first_event, 1, "parents"), several)
-    proposals = []
+    recipes = []
     for index, operator in enumerate(operators):
         parents = tuple(int(members.event[picked.pop()]) for _ in range(operator.num_parents))
         seed = derive_seed(problem.key, first_event + index, 0, operator.key) if operator.draws else 0
         inputs = (problem.train_digest,) if operator.reads_training else ()
         roles = ("parent", *("mate",) * (len(parents) - 1))
-        proposals.append(Proposal(operator.key, parents, roles, seed, problem.settings[operator.key], inputs))
-    return proposals
+        recipes.append(Recipe(operator.key, parents, roles, seed, problem.settings[operator.key], inputs))
+    return recipes
 
 
 def _pick(problem: Problem, members: Members, count: int, seed: int, several: bool) -> list[int]:
@@ -177,23 +176,23 @@ def _pick(problem: Problem, members: Members, count: int, seed: int, several: bo
     return tournament(-order[:, None].astype(np.float64), count, problem.options.tournament, seed)
 
 
-def first_proposals(problem: Problem, first_event: int, count: int) -> list[Proposal]:
+def first_recipes(problem: Problem, first_event: int, count: int) -> list[Recipe]:
     """Returns ``init`` recipes, each with widths drawn from the problem's choices."""
-    proposals = []
+    recipes = []
     for event in range(first_event, first_event + count):
         widths = {}
         for symbol, choices in sorted(problem.widths.items()):
             place = integers(derive_seed(problem.key, event, 1, "widths"), stream_of(symbol), 1, len(choices))[0]
             widths[symbol] = choices[int(place)]
         settings = canonical_settings({**problem.init, "widths": widths})
-        proposals.append(Proposal("init@1", (), (), derive_seed(problem.key, event, 0, "init@1"), settings))
-    return proposals
+        recipes.append(Recipe("init@1", (), (), derive_seed(problem.key, event, 0, "init@1"), settings))
+    return recipes
 
 
 def viable_children(problem: Problem, members: Members, batch: Batch, judged: Judged) -> npt.NDArray[np.bool_]:
     """Returns which children hold the viability rule against their best parent, ``[n]``; all where no rule is set."""
     if problem.viability is None:
-        return np.ones(len(batch.proposals), dtype=np.bool_)
+        return np.ones(len(batch.recipes), dtype=np.bool_)
     column, margin = problem.viability
     best = _best_parent(members, batch, column)
     with np.errstate(invalid="ignore"):
@@ -206,15 +205,15 @@ def earned(problem: Problem, members: Members, batch: Batch, judged: Judged) -> 
     gains = np.maximum(0.0, np.nan_to_num(judged.fitness[:, 0] - _best_parent(members, batch, 0), nan=0.0))
     gains[judged.is_repeat] = 0.0
     return [
-        (proposal.operator, float(gain), problem.costs[proposal.operator])
-        for proposal, gain in zip(batch.proposals, gains, strict=True)
+        (recipe.operator, float(gain), problem.costs[recipe.operator])
+        for recipe, gain in zip(batch.recipes, gains, strict=True)
     ]
 
 
 def _best_parent(members: Members, batch: Batch, column: int) -> npt.NDArray[np.float64]:
     rows = {event: row for row, event in enumerate(members.event.tolist())}
     values = members.fitness[:, column]
-    return np.array([max(values[rows[parent]] for parent in proposal.parents) for proposal in batch.proposals])
+    return np.array([max(values[rows[parent]] for parent in recipe.parents) for recipe in batch.recipes])
 
 
 def status_of(stays: bool, viable: bool, usable: bool) -> str:

@@ -17,9 +17,10 @@ from pydantic import Field
 
 from evolve.operators.evolution_strategy import pair_seed
 from evolve.operators.registry import Settings
-from evolve.recipes.recipe import canonical_settings
-from evolve.strategies.genetic import first_proposals
-from evolve.strategies.protocol import Batch, Judged, Outcome, Problem, Proposal
+from evolve.recipes.batch import Batch
+from evolve.recipes.recipe import Recipe, canonical_settings
+from evolve.strategies.genetic import first_recipes
+from evolve.strategies.protocol import Judged, Outcome, Problem
 from evolve.strategies.registry import Search, register
 from population.randomness import derive_seed
 
@@ -61,7 +62,7 @@ class Evolution:
     def ask(self, state: EvolutionState, first_event: int) -> tuple[EvolutionState, Batch]:
         """Returns the first centre, a population of mirrored samples, or the update of the centre, in turn."""
         if state.centre is None:
-            return state, Batch(first_event, tuple(first_proposals(state.problem, first_event, 1)), steers=False)
+            return state, Batch(first_event, tuple(first_recipes(state.problem, first_event, 1)), steers=False)
         if state.samples is not None:
             return state, self._update(state, state.centre, state.samples, first_event)
         noise = derive_seed(state.problem.key, first_event, 0, "noise")
@@ -71,19 +72,19 @@ class Evolution:
         options: EvolutionOptions = state.problem.options
         settings = [canonical_settings({"std": options.std, "sign": sign}) for sign in (1, -1)]
         pairs = max(1, state.problem.population // 2)
-        proposals = tuple(
-            Proposal("perturb@1", (centre,), ("centre",), pair_seed(noise, index // 2), settings[index % 2])
+        recipes = tuple(
+            Recipe("perturb@1", (centre,), ("centre",), pair_seed(noise, index // 2), settings[index % 2])
             for index in range(2 * pairs)
         )
-        return Batch(first_event, proposals, split="train", keep=False)
+        return Batch(first_event, recipes, split="train", keep=False)
 
     def _update(self, state: EvolutionState, centre: int, samples: tuple[int, int, bytes], first_event: int) -> Batch:
         options: EvolutionOptions = state.problem.options
         sampled, noise, scores = samples
         settings = canonical_settings({**options.model_dump(), "epsilon": 1e-8, "noise": noise, "first_event": sampled})
         digest = blake3(scores).digest()
-        proposal = Proposal("openai_es@1", (centre,), ("centre",), 0, settings, (digest,))
-        return Batch(first_event, (proposal,), steers=False, objects={digest: scores})
+        recipe = Recipe("openai_es@1", (centre,), ("centre",), 0, settings, (digest,))
+        return Batch(first_event, (recipe,), steers=False, objects={digest: scores})
 
     def tell(self, state: EvolutionState, batch: Batch, judged: Judged) -> tuple[EvolutionState, Outcome]:
         """Takes in a population's fitness, or a centre's; a centre that failed leaves the one before it standing."""
@@ -91,7 +92,7 @@ class Evolution:
             noise = derive_seed(state.problem.key, batch.first_event, 0, "noise")
             scores = np.ascontiguousarray(judged.fitness[:, 0], dtype="<f8").tobytes()
             told = replace(state, samples=(batch.first_event, noise, scores))
-            return told, Outcome(("archived",) * len(batch.proposals))
+            return told, Outcome(("archived",) * len(batch.recipes))
         return self._tell_centre(state, batch.first_event, tuple(float(value) for value in judged.fitness[0]))
 
     def _tell_centre(

@@ -1,7 +1,7 @@
 """The seam of strategies: a pure ask/tell over recipes, the same for genetic, multi-objective, distribution-based,
 archive-based and steady-state search.
 
-Nouns: *proposal* (a recipe that is not born yet; parents are event numbers), *batch* (proposals judged alike and told
+Nouns: *recipe* (a recipe that is not born yet; parents are event numbers), *batch* (recipes judged alike and told
 together), *outcome* (what becomes of each birth).
 """
 
@@ -13,6 +13,8 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+from evolve.recipes.batch import Batch
 
 StateT = TypeVar("StateT")
 
@@ -45,44 +47,6 @@ class Problem:
     init: Mapping[str, Any] = field(default_factory=dict)
     exploration: float = 0.3
     options: Any = None
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A recipe before its birth. The i-th proposal of a batch is born as event ``first_event + i``."""
-
-    operator: str
-    parents: tuple[int, ...]
-    roles: tuple[str, ...]
-    seed: int
-    settings: str
-    inputs: tuple[bytes, ...] = ()
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Proposals that are judged alike and told together.
-
-    Attributes:
-        split: "train" where the children are samples that only steer a distribution, "validation" where they compete.
-        keep: whether the children may become parents, so that their rows must be held.
-        steers: whether the search follows from these scores; a distribution's centre is judged only to be known.
-        objects: bytes that the recipes read, by BLAKE3 digest (a recorded score vector).
-        seed: what training episodes follow from, where a simulator is played; the campaign sets it.
-    """
-
-    first_event: int
-    proposals: tuple[Proposal, ...]
-    split: str = "validation"
-    keep: bool = True
-    steers: bool = True
-    objects: Mapping[bytes, bytes] = field(default_factory=dict)
-    seed: int = 0
-
-    @property
-    def events(self) -> range:
-        """The event numbers of the births."""
-        return range(self.first_event, self.first_event + len(self.proposals))
 
 
 @dataclass(frozen=True)

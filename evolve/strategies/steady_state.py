@@ -16,17 +16,18 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from evolve.recipes.batch import Batch
 from evolve.strategies.genetic import (
     GeneticOptions,
     Members,
     children,
     earned,
-    first_proposals,
+    first_recipes,
     status_of,
     viable_children,
 )
 from evolve.strategies.operator_credit import Credit
-from evolve.strategies.protocol import Batch, Judged, Outcome, Problem
+from evolve.strategies.protocol import Judged, Outcome, Problem
 from evolve.strategies.registry import Search, register
 from evolve.strategies.selection import best_first, nsga2
 
@@ -70,10 +71,10 @@ class Steady:
         if members is None or missing > 0:
             count = min(problem.options.batch, missing) if missing > 0 else problem.options.batch
             asked = replace(state, parents=(*state.parents, (first_event, None)), num_first=state.num_first + count)
-            return asked, Batch(first_event, tuple(first_proposals(problem, first_event, count)))
+            return asked, Batch(first_event, tuple(first_recipes(problem, first_event, count)))
         several = problem.options.survival == "nsga2"
         born = children(problem, state.credit, members, first_event, problem.options.batch, several=several)
-        named = {parent for proposal in born for parent in proposal.parents}
+        named = {parent for recipe in born for parent in recipe.parents}
         parents = members.gather([row for row, event in enumerate(members.event.tolist()) if event in named])
         return replace(state, parents=(*state.parents, (first_event, parents))), Batch(first_event, tuple(born))
 
@@ -97,7 +98,7 @@ class Steady:
         before = state.members.event.tolist() if state.members is not None else []
         fates = zip(batch.events, viable, usable, strict=True)
         statuses = tuple(status_of(event in staying, bool(fine), bool(ok)) for event, fine, ok in fates)
-        told = replace(told, members=kept if staying else None, num_told=state.num_told + len(batch.proposals))
+        told = replace(told, members=kept if staying else None, num_told=state.num_told + len(batch.recipes))
         return told, Outcome(statuses, tuple(event for event in before if event not in staying))
 
     def members(self, state: SteadyState) -> tuple[int, ...]:

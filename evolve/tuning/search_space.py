@@ -18,7 +18,8 @@ from evolve import operators
 from evolve.config.campaign import CampaignConfig, check_config, set_key
 from evolve.config.tune import RangeConfig, TuneConfig
 from evolve.operators.registry import check_settings
-from evolve.planning.plan import Plan, distil_settings, settings_value
+from evolve.planning.plan import Plan, distil_settings
+from evolve.recipes.recipe import settings_value
 from population.errors import ConfigError
 
 #: Keys that no study changes, and why not.

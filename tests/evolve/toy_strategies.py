@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from evolve.strategies import Batch, Judged, Outcome, Problem, Proposal
-from evolve.strategies.genetic import first_proposals
+from evolve.recipes.batch import Batch
+from evolve.recipes.recipe import Recipe
+from evolve.strategies import Judged, Outcome, Problem
+from evolve.strategies.genetic import first_recipes
 from population.randomness import derive_seed, integers
 
 
@@ -37,9 +39,7 @@ class ToyArchive:
 
     def ask(self, state: ArchiveState, first_event: int) -> tuple[ArchiveState, Batch]:
         if not state.cells:
-            return state, Batch(
-                first_event, tuple(first_proposals(state.problem, first_event, state.problem.population))
-            )
+            return state, Batch(first_event, tuple(first_recipes(state.problem, first_event, state.problem.population)))
         elites = [event for _, (event, _) in sorted(state.cells.items())]
         return state, Batch(first_event, _children(state.problem, elites, first_event, state.problem.population))
 
@@ -90,7 +90,7 @@ class ToySteadyState:
         if not state.members:
             count = max(1, state.problem.population // 2)
             return replace(state, is_begun=True), Batch(
-                first_event, tuple(first_proposals(state.problem, first_event, count))
+                first_event, tuple(first_recipes(state.problem, first_event, count))
             )
         return state, Batch(first_event, _children(state.problem, [e for e, _ in state.members], first_event, 2))
 
@@ -112,11 +112,11 @@ class ToySteadyState:
         return {}
 
 
-def _children(problem: Problem, parents: list[int], first_event: int, count: int) -> tuple[Proposal, ...]:
+def _children(problem: Problem, parents: list[int], first_event: int, count: int) -> tuple[Recipe, ...]:
     settings = problem.settings["gaussian@1"]
-    proposals = []
+    recipes = []
     for event in range(first_event, first_event + count):
         place = int(integers(derive_seed(problem.key, event, 1, "toy"), 0, 1, len(parents))[0])
         seed = derive_seed(problem.key, event, 0, "gaussian@1")
-        proposals.append(Proposal("gaussian@1", (parents[place],), ("parent",), seed, settings))
-    return tuple(proposals)
+        recipes.append(Recipe("gaussian@1", (parents[place],), ("parent",), seed, settings))
+    return tuple(recipes)

@@ -14,9 +14,9 @@ from evolve.models.importer_answer import read_answer
 from evolve.planning.foreign_code import foreign_operations, modules_to_import, running
 from evolve.planning.plan import Plan
 from evolve.promotion import promote as promotion
+from evolve.recipes.recipe import Recipe
 from evolve.recovery.rebuild import Record, rebuild_rows
 from evolve.reports.baselines import compute
-from evolve.strategies import Proposal
 from fitness.evaluators.child_processes import ProcessEvaluator
 from fitness.evaluators.maker import JailedMaker
 from fitness.judges.judge import SubprocessJudge
@@ -88,7 +88,7 @@ def test_an_answer_of_another_shape_or_dtype_is_refused(found: torch.Tensor) -> 
 def test_rows_are_made_again_in_a_jail_that_was_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(JailedMaker, "report", WEAK)
     plan = plan_with_plugin()
-    record = Record(0, "", Proposal("init@1", (), (), 1, "{}"), None, 0.0)
+    record = Record(0, "", Recipe("init@1", (), (), 1, "{}"), None, 0.0)
     with pytest.raises(ConfigError, match=WORDS):
         rebuild_rows(plan, {0: record}, [0])
     assert rebuild_rows(small.plan_of(), {0: record}, [0]).steps == 1
@@ -98,7 +98,7 @@ def test_what_is_made_again_here_sees_training_rows_alone(monkeypatch: pytest.Mo
     """It was given the whole benchmark, with all labels."""
     plan, seen = small.plan_of(), []
     monkeypatch.setattr("evolve.recipes.materialise.materialise", lambda unit, read, benchmark: seen.append(benchmark))
-    record = Record(0, "", Proposal("init@1", (), (), 1, "{}"), None, 0.0)
+    record = Record(0, "", Recipe("init@1", (), (), 1, "{}"), None, 0.0)
     with pytest.raises(AttributeError):
         rebuild_rows(plan, {0: record}, [0])
     assert [benchmark.num_samples("train") for benchmark in seen] == [len(plan.benchmark.rows("train"))]

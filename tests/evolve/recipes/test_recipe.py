@@ -1,52 +1,97 @@
-"""Laws and goldens of recipes."""
+"""Laws of recipes: what a work unit carries and what the lineage keeps are the recipe itself."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
 import pytest
+from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evolve.recipes.batch import Batch
 from evolve.recipes.recipe import Recipe, canonical_settings, individual_id
-from population.errors import FormatError
+from evolve.recipes.work_units import MAX_PARENTS, cut_batch
+from fitness.work.work_unit import NO_PARENT
+from population.lineage.format.records import Births
+from tests.population.lineage.lineage_samples import sample_births
 
-ids = st.binary(min_size=16, max_size=16).map(bytes.hex)
-digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 recipes = st.builds(
     Recipe,
     operator=st.sampled_from(["init@1", "gaussian@1", "mean@1"]),
-    parents=st.lists(ids, max_size=4).map(tuple),
-    inputs=st.lists(digests, max_size=2).map(tuple),
+    parents=st.lists(st.integers(-3, 60), max_size=MAX_PARENTS).map(tuple),
+    roles=st.lists(st.sampled_from(["parent", "centre"]), max_size=2).map(tuple),
     seed=st.integers(0, 2**64 - 1),
     settings=st.dictionaries(st.sampled_from(["rate", "low"]), st.floats(0, 1)).map(canonical_settings),
+    inputs=st.lists(st.binary(min_size=32, max_size=32), max_size=2).map(tuple),
 )
 
 
-@given(recipes)
-def test_decoding_gives_back_what_was_encoded(recipe: Recipe) -> None:
-    assert Recipe.decode(recipe.encode()) == recipe
+def _digest(event: int) -> bytes:
+    return blake3(str(event).encode()).digest()
+
+
+@given(st.lists(recipes, min_size=1, max_size=12), st.integers(1, 5))
+def test_work_units_carry_recipes_whole(wanted: list[Recipe], tile: int) -> None:
+    """Everything but the roles, which no operator reads, comes out of the columns of the units again."""
+    digests = {event: _digest(event) for recipe in wanted for event in recipe.parents}
+    events = {digest: event for event, digest in digests.items()}
+    cuts = cut_batch(Batch(100, tuple(wanted)), [{}] * len(wanted), range(len(wanted)), digests, {}, tile, 0)
+    found = {}
+    for cut in cuts:
+        unit = cut.unit
+        for position, row in zip(cut.positions, unit.candidates, strict=True):
+            assert row["event"] == 100 + position
+            places = [int(place) for place in row["parents"] if place != NO_PARENT]
+            inputs = {unit.inputs[bit] for bit in range(len(unit.inputs)) if int(row["inputs"]) >> bit & 1}
+            found[position] = (
+                unit.operators[int(row["operator"])],
+                tuple(events[unit.parents[place]] for place in places),
+                int(row["seed"]),
+                unit.settings[int(row["settings"])],
+                inputs,
+            )
+    assert found == {
+        position: (recipe.operator, recipe.parents, recipe.seed, recipe.settings, set(recipe.inputs))
+        for position, recipe in enumerate(wanted)
+    }
+
+
+def births_with(wanted: list[Recipe], name: Callable[[int], str]) -> Births:
+    """Returns births that hold these recipes; ``name`` gives the individual of an event."""
+    return sample_births(
+        0,
+        len(wanted),
+        operator=tuple(recipe.operator for recipe in wanted),
+        seed=np.array([recipe.seed for recipe in wanted], dtype=np.uint64),
+        settings=tuple(recipe.settings for recipe in wanted),
+        inputs=tuple(tuple(digest.hex() for digest in recipe.inputs) for recipe in wanted),
+        parents=tuple(tuple(map(name, recipe.parents)) for recipe in wanted),
+        roles=tuple(recipe.roles for recipe in wanted),
+    )
+
+
+@given(st.lists(recipes, min_size=1, max_size=5))
+def test_the_lineage_gives_recipes_back(wanted: list[Recipe]) -> None:
+    births = births_with(wanted, name=lambda event: individual_id(b"k" * 32, event + 3))
+    events = {individual_id(b"k" * 32, event + 3): event for recipe in wanted for event in recipe.parents}
+    assert [Recipe.of_birth(births, row, events) for row in range(len(wanted))] == wanted
+
+
+def test_a_parent_that_is_not_in_the_lineage_is_named() -> None:
+    births = births_with([Recipe("mean@1", (1, 2), (), 0, "{}")], name=str)
+    with pytest.raises(KeyError, match="2"):
+        Recipe.of_birth(births, 0, {"1": 1})
 
 
 @given(recipes, recipes)
-def test_recipes_have_equal_digests_exactly_when_they_are_equal(first: Recipe, second: Recipe) -> None:
-    assert (first.digest == second.digest) == (first == second)
-
-
-@given(recipes, st.integers(0, 400), st.integers(0, 255))
-def test_a_changed_byte_is_refused_or_names_another_recipe(recipe: Recipe, place: int, byte: int) -> None:
-    data = bytearray(recipe.encode())
-    data[place % len(data)] = byte
-    try:
-        read = Recipe.decode(bytes(data))
-    except FormatError:
-        return
-    assert (read == recipe) == (bytes(data) == recipe.encode())
-
-
-def test_the_bytes_of_a_recipe_are_pinned() -> None:
-    recipe = Recipe("gaussian@1", ("00" * 16,), (), 7, canonical_settings({"rate": 0.02}))
-    assert recipe.encode().hex() == (
-        "86016a676175737369616e40318150" + "00" * 16 + "8048" + "0000000000000007" + "6d7b2272617465223a302e30327d"
-    )
+def test_unseeded_recipes_are_equal_where_nothing_but_seed_and_roles_differs(first: Recipe, second: Recipe) -> None:
+    same = replace(first, seed=second.seed, roles=second.roles)
+    assert same.unseeded == first.unseeded
+    parts = [(r.operator, r.parents, r.settings, r.inputs) for r in (first, second)]
+    assert (first.unseeded == second.unseeded) == (parts[0] == parts[1])
 
 
 def test_settings_text_does_not_depend_on_the_order_of_keys() -> None:

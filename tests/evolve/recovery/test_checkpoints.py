@@ -212,8 +212,8 @@ def test_a_state_holds_what_its_rows_are_made_of_and_no_more(kind: str) -> None:
     for state in made.states:
         assert set(state.digests) <= set(state.kin)
         for kin in state.kin.values():
-            assert kin.proposal is None or set(kin.proposal.parents) <= set(state.kin)
-            assert kin.proposal is not None or kin.digest in made.shelf.rows
+            assert kin.recipe is None or set(kin.recipe.parents) <= set(state.kin)
+            assert kin.recipe is not None or kin.digest in made.shelf.rows
         asked = {event for batch in state.asked for event in batch.batch.events}
         for recipe, event in state.met.items():
             assert set(recipe.parents) <= set(state.digests)

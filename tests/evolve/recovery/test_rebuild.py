@@ -34,7 +34,7 @@ def test_a_keyframe_stands_for_everything_above_it() -> None:
     records = read_records(plan, commits)
     last = max(records)
     whole = rebuild_rows(plan, records, [last])
-    parents = records[last].proposal.parents
+    parents = records[last].recipe.parents
     rows = rebuild_rows(plan, records, list(parents)).rows
     kept = {records[event].digest: row for event, row in rows.items()}
     short = rebuild_rows(plan, records, [last], kept.get)
@@ -60,6 +60,6 @@ def test_a_changed_score_breaks_the_update_that_read_it() -> None:
         births = [replace(b, scores=b.scores + 1e-9) if b.operator[0] == "perturb@1" else b for b in commit.births]
         forged.append(replace(commit, births=tuple(births)))
     records = read_records(plan, forged)
-    update = next(event for event, record in records.items() if record.proposal.operator == "openai_es@1")
+    update = next(event for event, record in records.items() if record.recipe.operator == "openai_es@1")
     with pytest.raises(LineageCorrupt, match="are not those"):
         rebuild_rows(plan, records, [update])

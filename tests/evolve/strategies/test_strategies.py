@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from evolve import strategies
+from evolve.recipes.batch import Batch
 from evolve.recipes.recipe import canonical_settings
-from evolve.strategies import Batch, Judged, Problem, Search
+from evolve.strategies import Judged, Problem, Search
 from evolve.strategies.genetic import GeneticOptions
 from population.errors import NotFound
 from tests.evolve.toy_strategies import ToyArchive, ToySteadyState
@@ -65,7 +66,7 @@ def _play(
     for _ in range(rounds):
         while len(asked) < strategy.window:
             state, batch = strategy.ask(state, next_event)
-            next_event += len(batch.proposals)
+            next_event += len(batch.recipes)
             asked.append(batch)
             batches.append(batch)
         batch = asked.pop(0)
@@ -103,8 +104,8 @@ def test_parents_are_members_or_were_when_asked(kind: str) -> None:
     for _ in range(6):
         members = set(strategy.members(state))
         state, batch = strategy.ask(state, next_event)
-        next_event += len(batch.proposals)
-        assert {parent for proposal in batch.proposals for parent in proposal.parents} <= members
+        next_event += len(batch.recipes)
+        assert {parent for recipe in batch.recipes for parent in recipe.parents} <= members
         state, _ = strategy.tell(state, batch, _judge(batch))
 
 
@@ -113,7 +114,7 @@ def test_members_are_those_told_active_and_not_left(kind: str) -> None:
     strategy, state, _, outcomes = _play(kind, 8)
     alive: set[int] = set()
     for batch, outcome in outcomes:
-        assert len(outcome.statuses) == len(batch.proposals)
+        assert len(outcome.statuses) == len(batch.recipes)
         assert set(outcome.left) <= alive
         alive -= set(outcome.left)
         alive |= {event for event, status in zip(batch.events, outcome.statuses, strict=True) if status == "active"}
@@ -136,7 +137,7 @@ def test_the_best_member_never_gets_worse(kind: str) -> None:
     state, next_event, best = strategy.start(_problem(kind)), 0, -1.0
     for _ in range(8):
         state, batch = strategy.ask(state, next_event)
-        next_event += len(batch.proposals)
+        next_event += len(batch.recipes)
         state, _ = strategy.tell(state, batch, _judge(batch))
         leading = np.sin(strategy.members(state)[0] * 12.9898) * 0.5 + 0.5
         assert leading >= best
@@ -150,11 +151,11 @@ def test_a_child_below_its_margin_is_not_viable_and_its_parent_stays() -> None:
     even = Judged(np.full((12, 2), 0.5), np.zeros((12, 1)), np.zeros(12, dtype=np.bool_))
     state, _ = strategy.tell(state, batch, even)
     state, children = strategy.ask(state, 12)
-    bad = Judged(np.full((len(children.proposals), 2), 0.4499), np.zeros((10, 1)), np.zeros(10, dtype=np.bool_))
+    bad = Judged(np.full((len(children.recipes), 2), 0.4499), np.zeros((10, 1)), np.zeros(10, dtype=np.bool_))
     told, outcome = strategy.tell(state, children, bad)
     assert set(outcome.statuses) == {"not_viable"}
     assert set(strategy.members(told)) == set(strategy.members(state))
-    good = Judged(np.full((len(children.proposals), 2), 0.4501), np.zeros((10, 1)), np.zeros(10, dtype=np.bool_))
+    good = Judged(np.full((len(children.recipes), 2), 0.4501), np.zeros((10, 1)), np.zeros(10, dtype=np.bool_))
     assert "not_viable" not in strategy.tell(state, children, good)[1].statuses
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from evolve.operators import Settings, get
-from evolve.strategies import Batch, Judged, Outcome, Problem, Proposal, Search, register
-from evolve.strategies.genetic import first_proposals
+from evolve.strategies import Batch, Judged, Outcome, Problem, Recipe, Search, register
+from evolve.strategies.genetic import first_recipes
 from population.randomness import derive_seed
 
 
@@ -38,15 +38,15 @@ class Climb:
         """Returns first individuals, then children of the best."""
         problem, count = state.problem, state.problem.population
         if state.best is None:
-            return state, Batch(first_event, tuple(first_proposals(problem, first_event, count)))
+            return state, Batch(first_event, tuple(first_recipes(problem, first_event, count)))
         keys = sorted(problem.operators)
-        proposals = []
+        recipes = []
         for event in range(first_event, first_event + count):
             key = keys[event % len(keys)]
             seed = derive_seed(problem.key, event, 0, key)
             read = (problem.train_digest,) if get(key).reads_training else ()  # so that a rebuild finds the same rows
-            proposals.append(Proposal(key, (state.best[0],), ("parent",), seed, problem.settings[key], read))
-        return state, Batch(first_event, tuple(proposals))
+            recipes.append(Recipe(key, (state.best[0],), ("parent",), seed, problem.settings[key], read))
+        return state, Batch(first_event, tuple(recipes))
 
     def tell(self, state: ClimbState, batch: Batch, judged: Judged) -> tuple[ClimbState, Outcome]:
         """Returns the state with the best of all; the others are archived."""
