@@ -24,6 +24,7 @@ from evolve.recipes.recipe import canonical_settings, settings_value
 from evolve.recipes.work_units import cut_batch
 from evolve.strategies import Judged, Problem
 from population.errors import InputError
+from population.stacks.row_format import decode_rows, encode_rows
 from population.stacks.stack import Stack, vector_graph
 
 Floats = npt.NDArray[np.float64]
@@ -126,13 +127,13 @@ class ArraySearch:
     def _with_entropies(self, recipe: Any) -> Any:
         if not operators.get(recipe.operator).measures_parent:
             return recipe
-        parent = Stack.from_row_bytes(self._graph, [self._rows[recipe.parents[0]]])
+        parent = decode_rows(self._graph, [self._rows[recipe.parents[0]]])
         settings = {**settings_value(recipe.settings), "entropies": entropies(parent, 0)}
         return replace(recipe, settings=canonical_settings(settings))
 
     def _tell(self, batch: Batch, made: Stack, fitness: Floats) -> None:
         if batch.keep:
-            self._rows.update(zip(batch.events, made.all_row_bytes(), strict=True))
+            self._rows.update(zip(batch.events, encode_rows(made), strict=True))
         judged = Judged(fitness, fitness, np.zeros(len(fitness), dtype=np.bool_))
         self._state, _ = self._strategy.tell(self._state, batch, judged)
         members = set(self._strategy.members(self._state))

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evolve.runtime.bundle import load_block
+from evolve.runtime.bundle import read_export
 from evolve.runtime.mlflow_model import BlockModel
 from population.operations import get
 
 
 def _load_pyfunc(path: str) -> BlockModel:
     """Returns the model of an export; MLflow calls this by its name."""
-    block = load_block(Path(path))
+    block = read_export(Path(path))
     if not any(get(node.op).is_plugin for node in block.graph.schedule):
         return BlockModel(block)
     from evolve.planning.foreign_code import running

@@ -20,7 +20,7 @@ from evolve.recovery.shelf import Shelf
 from fitness.work.work_unit import Evaluator
 from population.clock import Clock as WallClock
 from population.lineage.format.records import Commit
-from population.stacks.stack import Stack
+from population.stacks.row_format import decode_rows
 
 POLL_S = 0.5
 #: Work that leaves nothing behind but what a next life makes again. It begins before the commit that calls for it is durable,
@@ -99,7 +99,7 @@ def _perform(plan: Plan, work: ev.Work, hands: Hands, waiting: Iterable[ev.Event
     elif isinstance(work, ev.Keyframe):
         hands.shelf.keep_rows([hands.evaluator.fetch(digest) for digest in work.digests])
     elif isinstance(work, ev.Measure):
-        rows = {e: Stack.from_row_bytes(plan.graph, [hands.evaluator.fetch(d)]) for e, d in work.rows.items()}
+        rows = {e: decode_rows(plan.graph, [hands.evaluator.fetch(d)]) for e, d in work.rows.items()}
         return [ev.Measured({event: entropies(row, 0) for event, row in rows.items()})]
     elif work.digest is None:
         return [ev.Published(None, None, 0)]

@@ -10,6 +10,7 @@ from evolve.planning.foreign_code import running
 from evolve.runtime.answer import answer_of
 from evolve.runtime.channels import inputs_of
 from fitness.processes.isolation import FULL
+from population.blocks.block import load_block
 from population.clock import Clock, SystemClock
 from population.errors import InputError
 from population.inputs.input_files import read_inputs, read_rows
@@ -37,7 +38,7 @@ def infer(
     """
     name, tier = split_target(target)
     cid = resolve_block(home, name)
-    block = home.block_store().get(cid)
+    block = load_block(home.block_store(), cid)
     takes_rows = block.decoder is not None and inputs.suffix.lower() in SUFFIXES
     data = read_rows(inputs) if takes_rows else read_inputs(inputs)
     if tier not in ("auto", *block.tier_names):

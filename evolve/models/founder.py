@@ -22,9 +22,10 @@ from evolve.planning.isolation_rules import is_enough
 from evolve.planning.origin import Founder, Origin
 from evolve.planning.plan import benchmark_of
 from fitness.benchmarks.benchmark import Benchmark
-from population.blocks.block import TensorBlock
+from population.blocks.block import TensorBlock, load_block
 from population.errors import ConfigError, InputError
 from population.files.user_file import read_user_file
+from population.stacks.row_format import encode_rows, row_digests
 from population.stacks.tiers import WIDEST
 
 if TYPE_CHECKING:
@@ -54,9 +55,9 @@ def with_model(config: CampaignConfig, home: Home) -> tuple[CampaignConfig, Orig
 def origin_of_block(home: Home, block: TensorBlock) -> Origin:
     """Returns the origin of a campaign that begins with a block; its row is in the store then."""
     stack = block.to_stack()
-    home.block_store().put_many(stack.all_row_bytes())
+    home.block_store().put_many(encode_rows(stack))
     key = blake3(block.id.encode(), derive_key_context="evolve 2026 imported model").hexdigest()
-    founder = Founder(key[:32], stack.digests()[0], stack.widths_of(0))
+    founder = Founder(key[:32], row_digests(stack)[0], stack.widths_of(0))
     return Origin("", key, 0, (founder,), row_reader(home))
 
 
@@ -108,11 +109,11 @@ def comparison(home: Home, block: str, decision: Decision) -> list[dict[str, Any
     Where another block stood under the name, the gate compared with that one: it follows the model, which has no scores then.
     """
     store = home.block_store()
-    model, better, before = store.get(block), store.get(decision.block), decision.compared_with
+    model, better, before = load_block(store, block), load_block(store, decision.block), decision.compared_with
     scores, flops = decision.heldout_of_standing.get(WIDEST, {}), model.flops()
     entries = [_entry("model", model, WIDEST, scores if before == block else {}, flops)]
     if before not in ("", block) and store.has(before):
-        entries.append(_entry("head before", store.get(before), WIDEST, scores, flops))
+        entries.append(_entry("head before", load_block(store, before), WIDEST, scores, flops))
     tiers = reversed(better.tier_names)
     return [*entries, *(_entry(tier, better, tier, decision.heldout.get(tier, {}), flops) for tier in tiers)]
 

@@ -28,12 +28,13 @@ from torch import nn
 from fitness.processes import messages as wire
 from fitness.processes.warm_up import warm
 from fitness.processes.zygote_server import Role, import_all, serve
-from population.blocks.block import DTYPES, TensorBlock
+from population.blocks.block import TensorBlock
 from population.encoding.cbor import encode
 from population.errors import EvolveError, InputError
 from population.graphs.graph import OpGraph
 from population.pytorch import check_of
 from population.randomness import integers, normals
+from population.stacks.dtypes import DTYPES
 
 #: What people's files import most, besides torch.
 _USUAL: Final = (

@@ -17,7 +17,7 @@ from evolve.home.kept_data import located
 from evolve.home.origins import IMPORTED, UNKNOWN, Leaf, leaves_of
 from evolve.planning.isolation_rules import lowest
 from evolve.planning.plan import Plan, make_plan
-from population.blocks.block import TensorBlock
+from population.blocks.block import TensorBlock, load_block
 from population.errors import DamageError, InputError
 from population.graphs.graph import OpGraph
 
@@ -61,7 +61,7 @@ def find_candidate(home: Home, block_id: str) -> Candidate:
 
 
 def _find(home: Home, connection: Any, block_id: str) -> Candidate:
-    block = home.block_store().get(block_id)
+    block = load_block(home.block_store(), block_id)
     query = "SELECT individual, campaign FROM individuals WHERE block = $1 ORDER BY step DESC, individual LIMIT 1"
     found = connection.execute(query, [block_id]).fetchone()
     if found is None:

@@ -30,6 +30,7 @@ from evolve.tracking.protocol import NullTracker, Tracker
 from fitness.judges.judge import Judge, Limits, SubprocessJudge
 from fitness.measures.heldout_tests import alpha_of_look
 from fitness.processes.isolation import FULL
+from population.blocks.block import load_block
 from population.clock import Clock, SystemClock
 from population.errors import DamageError, NotFound
 from population.lineage.format.records import Commit
@@ -130,7 +131,7 @@ def install(home: Home, block_id: str, name: str, reason: str, *, clock: Clock |
     Raises: NotFound: no such block. Locked: another process decides.
     """
     clock = clock or SystemClock()
-    home.block_store().get(block_id)
+    load_block(home.block_store(), block_id)
     check_name(name)
     with LineageWriter(home.files, home.root, HOME_HANDLE, clock) as log:
         gate = _Gate(home, log, clock)
@@ -190,7 +191,7 @@ class _Gate:
     ) -> Decision:
         """Refuses unseen, or looks and decides; everything is written down."""
         sequence = standing.sequence if standing else 0
-        old = self._home.block_store().get(standing.block) if standing else None
+        old = load_block(self._home.block_store(), standing.block) if standing else None
         weak = objections_to(candidate.level, wishes.accepted_level)
         objections = [*candidate.objections, *weak, *(interface_objections(candidate.block, old, name) if old else ())]
         row = {"stage": STAGE, "name": name, "sequence": sequence, "block": candidate.block_id}
@@ -391,7 +392,7 @@ def _announce(home: Home, tracker: Tracker | None) -> None:
     for head in standing:
         folder = home.root / "exports" / head.block
         try:
-            export_block(home.block_store().get(head.block), folder / "block")
+            export_block(load_block(home.block_store(), head.block), folder / "block")
         except (DamageError, NotFound):
             continue  # a head whose block is damaged stands as signed; fsck and infer say what is wrong with it
         sequences = {other.name: other.sequence for other in standing if other.block == head.block}

@@ -16,6 +16,7 @@ from fitness.work.task import Task
 from fitness.work.work_unit import NO_PARENT, WorkUnit, graph_of
 from population.errors import NotFound
 from population.graphs.graph import OpGraph
+from population.stacks.row_format import decode_rows
 from population.stacks.stack import Stack
 from population.stacks.threads import single_threaded
 
@@ -42,7 +43,7 @@ def runs_plugins(unit: WorkUnit) -> bool:
 
 def _materialise(unit: WorkUnit, read_object: ReadObject, benchmark: Task | None) -> Stack:
     graph = graph_of(unit)
-    parents = Stack.from_row_bytes(graph, [read_object(digest) for digest in unit.parents]) if unit.parents else None
+    parents = decode_rows(graph, [read_object(digest) for digest in unit.parents]) if unit.parents else None
     rows: list[Stack] = []
     places: list[int] = []
     for members in _groups(unit):

@@ -23,6 +23,7 @@ from evolve.recovery.forked_plan import plan_of
 from evolve.recovery.remaker import Remaker
 from population.errors import EvaluatorFailed, JailUnavailable, LineageCorrupt, NotFound
 from population.lineage.format.records import Births, Commit
+from population.stacks.row_format import encode_rows
 
 if TYPE_CHECKING:
     from evolve.home.home import Home
@@ -177,7 +178,7 @@ def _make_level(
     positions = range(len(recipes))
     for cut in cut_batch(batch, tiers, positions, digests, plan.graph.to_value(), plan.kernel.candidates, 0):
         made = remaker.make(cut.unit, objects.__getitem__)
-        for position, data in zip(cut.positions, made.all_row_bytes(), strict=True):
+        for position, data in zip(cut.positions, encode_rows(made), strict=True):
             rows[events[position]] = data
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from evolve.campaign.events import Publish
 from evolve.planning.plan import Plan
 from population.blocks.block import TensorBlock
-from population.stacks.stack import Stack
+from population.stacks.row_format import decode_rows
 from population.store.objects import BlockStore, kept_row
 from population.store.row_packs import LEAST_ROWS, Packs
 
@@ -29,7 +29,7 @@ class Shelf(Protocol):
 
 def block_of_row(plan: Plan, row: bytes, work: Publish) -> TensorBlock:
     """Returns the block of a row, at its own widths, with the tiers, exit gates and decoder of the campaign."""
-    stack = Stack.from_row_bytes(plan.graph, [row])
+    stack = decode_rows(plan.graph, [row])
     made = plan.benchmark.preparation
     decoder = made.decoder if made is not None else None
     return TensorBlock.from_stack(stack, 0, tiers=work.tiers or None, gates=plan.gates, decoder=decoder)

@@ -17,6 +17,7 @@ from evolve.side_files import COUNT_OR_NONE, NUMBERS, TEXT, check_fields, read_j
 from fitness.processes.verdicts import one_line
 from fitness.scoring.score_sheet import has_plugins
 from population.errors import DamageError, EvaluatorFailed, EvolveError, NotFound, StorageError
+from population.stacks.row_format import decode_rows
 from population.stacks.stack import Stack
 from population.stacks.tiers import WIDEST
 
@@ -142,7 +143,7 @@ def _plain_methods(benchmark: Benchmark) -> list[Baseline]:
 
 def _plain_network(plan: Plan, benchmark: Benchmark) -> Baseline:
     """Returns the campaign's own graph, trained once; where it holds operations of others they run in jails alone."""
-    trained = Stack.from_row_bytes(plan.graph, [_trained_row(plan)])
+    trained = decode_rows(plan.graph, [_trained_row(plan)])
     scores = (
         _judged_in_jail(plan, benchmark, trained) if has_plugins(plan.graph) else _scores_here(plan, benchmark, trained)
     )

@@ -27,7 +27,7 @@ def export_block(block: TensorBlock, folder: Path) -> str:
     name = cid_of(manifest, "dag-cbor")
     if (folder / ID_FILE).exists():
         with suppress(FormatError, StoreCorrupt):  # somebody touched it: written anew
-            load_block(folder)
+            read_export(folder)
             if (folder / ID_FILE).read_text(encoding="ascii").strip() == name:
                 return name
     (folder / LEAVES_FOLDER).mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def export_block(block: TensorBlock, folder: Path) -> str:
     return name
 
 
-def load_block(folder: Path) -> TensorBlock:
+def read_export(folder: Path) -> TensorBlock:
     """Returns the block of an export, every byte of it checked against its content id.
 
     Raises:

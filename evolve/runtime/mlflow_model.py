@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 
 from evolve.runtime.answer import Run
-from evolve.runtime.bundle import ID_FILE, load_block
+from evolve.runtime.bundle import ID_FILE, read_export
 from evolve.runtime.channels import inputs_of
 from population.blocks.block import TensorBlock
 from population.errors import InputError
@@ -45,7 +45,7 @@ def save_pyfunc(export: Path, folder: Path) -> str:
     from mlflow import pyfunc
     from mlflow.models import Model
 
-    block, name = load_block(export), (export / ID_FILE).read_text(encoding="ascii").strip()
+    block, name = read_export(export), (export / ID_FILE).read_text(encoding="ascii").strip()
     shutil.copytree(export, folder / "data")
     inputs = {channel.name: {"dtype": channel.dtype, "shape": list(channel.shape)} for channel in block.graph.inputs}
     described = {"block_id": name, "inputs": inputs, "tiers": list(block.tier_names)}

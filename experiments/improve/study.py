@@ -36,6 +36,7 @@ from experiments.improve.data import CASES, Case
 from experiments.record import read_record, write_record
 from fitness.benchmarks.arrays import ArraySettings, ArrayTarget, benchmark_of_arrays
 from fitness.benchmarks.benchmark import Benchmark
+from population.blocks.block import load_block
 from population.inputs.archives import read_npz
 from population.stacks.interpreters import run_block
 
@@ -158,7 +159,7 @@ def run_plainly(python: str, folder: Path, champion: str, data: Benchmark) -> di
     command = [python, "-I", str(HERE / "plain.py"), str(folder / "out")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     assert done.returncode == 0, done.stderr[-2000:]
-    block, found = Home.open(folder / "home").block_store().get(champion), {}
+    block, found = load_block(Home.open(folder / "home").block_store(), champion), {}
     for tier in EXPORTED:
         with torch.no_grad():
             (wanted,) = run_block(block, {inputs[0]: torch.from_numpy(inputs[1])}, tier).values()

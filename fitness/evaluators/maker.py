@@ -25,6 +25,7 @@ from fitness.work.task import Task
 from fitness.work.work_unit import NO_PARENT, WorkUnit
 from population.errors import FormatError
 from population.graphs.graph import OpGraph
+from population.stacks.row_format import decode_rows, encode_row
 from population.stacks.stack import Stack
 
 PROCESS = "fitness.evaluators.maker_process"
@@ -100,10 +101,10 @@ class JailedMaker:
         if blake3(data).digest() != digest:
             return Failure(verdict.OUTPUT, "the row changed after it was answered")
         try:
-            stack = Stack.from_row_bytes(graph, [data])
+            stack = decode_rows(graph, [data])
         except (FormatError, ValueError) as error:
             return Failure(verdict.OUTPUT, verdict.one_line(str(error)))
-        if stack.row_bytes(0) != data:
+        if encode_row(stack, 0) != data:
             return Failure(verdict.OUTPUT, "the row is not written as rows are")
         return stack
 

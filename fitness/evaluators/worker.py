@@ -25,6 +25,7 @@ from fitness.scoring.score_sheet import has_plugins
 from fitness.work.task import Task
 from fitness.work.work_unit import Materialise, UnitResult, WorkUnit, graph_of
 from population.errors import ConfigError, InfrastructureError
+from population.stacks.row_format import encode_rows
 from population.stacks.stack import Stack
 from population.stacks.threads import single_threaded
 
@@ -193,7 +194,7 @@ class Worker:
 
 def _encode(stack: Stack) -> list[tuple[bytes, bytes]]:
     """Returns digest and bytes of every row: what ``Stack.digests`` gives, encoded once."""
-    return [(blake3(data).digest(), data) for data in stack.all_row_bytes()]
+    return [(blake3(data).digest(), data) for data in encode_rows(stack)]
 
 
 def failed_result(unit: WorkUnit, benchmark: Task, cause: str, detail: str) -> UnitResult:

@@ -10,33 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 import torch
 
+from population.blocks.manifest import Parts, read_manifest, write_manifest
 from population.encoding.cbor import encode
 from population.encoding.cid import cid_of
-from population.errors import InputError
+from population.errors import FormatError, InputError
 from population.graphs.exit_gates import ExitGate, check_gates
 from population.graphs.graph import OpGraph
 from population.graphs.nodes import suggest
 from population.inputs.decoder import Decoder
 from population.operations import dimensions as dims
 from population.operations.dimensions import Widths
+from population.pytorch import to_torch, translate
+from population.stacks.dtypes import DTYPES
 from population.stacks.stack import TIER_MARK, Stack
-from population.stacks.tiers import TIERS, WIDEST, Tiers, check_tiers
-
-DTYPES: Final[Mapping[str, torch.dtype]] = {
-    "bfloat16": torch.bfloat16,
-    "bool": torch.bool,
-    "float16": torch.float16,
-    "float32": torch.float32,
-    "float64": torch.float64,
-    "int32": torch.int32,
-    "int64": torch.int64,
-    "int8": torch.int8,
-    "uint8": torch.uint8,
-}
+from population.stacks.tiers import TIERS, WIDEST, Tiers, check_tiers, expected_shapes
+from population.store.objects import BlockStore
 
 
 class NotFinite(InputError):
@@ -95,9 +87,10 @@ class TensorBlock:
 
         Source: `torch.export <https://docs.pytorch.org/docs/stable/export.html>`_.
         """
-        from population.pytorch import from_torch
-
-        return from_torch(module, example, outputs)
+        found = translate(module, example, outputs)
+        block = TensorBlock(found.graph, found.tensors)
+        found.check(block)
+        return block
 
     def to_torch(self, tier: str = WIDEST) -> torch.nn.Module:
         """A PyTorch module in evaluation mode that computes what the block computes at a tier; its tensors are copies.
@@ -107,8 +100,6 @@ class TensorBlock:
 
         Raises: InputError for a tier that the block does not have.
         """
-        from population.pytorch import to_torch
-
         return to_torch(self, tier)
 
     @property
@@ -179,9 +170,7 @@ class TensorBlock:
 
     def manifest(self) -> tuple[dict[str, Any], dict[str, bytes]]:
         """The manifest's value and the leaves it links to, by CID."""
-        from population.blocks.manifest import write_manifest
-
-        return write_manifest(self)
+        return write_manifest(Parts(self.graph, self.tensors, self.tiers, self.gates, self.decoder))
 
     @staticmethod
     def from_manifest(value: Any, read_leaf: Callable[[str], bytes]) -> TensorBlock:
@@ -189,9 +178,11 @@ class TensorBlock:
 
         Raises: FormatError for everything wrong with the manifest or a leaf; and what ``read_leaf`` raises.
         """
-        from population.blocks.manifest import read_manifest
-
-        return read_manifest(value, read_leaf)
+        parts = read_manifest(value, read_leaf)
+        try:
+            return TensorBlock(parts.graph, parts.tensors, parts.tiers, parts.gates, parts.decoder)
+        except InputError as error:
+            raise FormatError(f"manifest: {error}") from error
 
     @cached_property
     def id(self) -> str:
@@ -205,15 +196,13 @@ class TensorBlock:
         return hash(self.id)
 
 
-def expected_shapes(graph: OpGraph, tiers: Tiers, names: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """The sizes of every tensor that a block with these tiers has; a tier's own tensors where ``names`` has them."""
-    shapes = {name: graph.parameter_shape(name, graph.symbols) for name in graph.parameters}
-    for name, spec in graph.parameters.items():
-        for tier in tiers:
-            own = f"{name}{TIER_MARK}{tier}"
-            if spec.per_tier and tier != WIDEST and own in names:
-                shapes[own] = graph.parameter_shape(name, tiers[tier])
-    return shapes
+def load_block(store: BlockStore, cid: str) -> TensorBlock:
+    """The block of a store, the hash of its manifest and of every leaf verified.
+
+    Raises: NotFound; StoreCorrupt when an object is missing or does not hash to its name; FormatError when the object is
+        sound but no manifest that this version reads.
+    """
+    return store.load(cid, TensorBlock.from_manifest)
 
 
 def _check_tensor(name: str, tensor: torch.Tensor, shape: tuple[int, ...]) -> None:

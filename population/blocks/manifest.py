@@ -10,22 +10,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
 from blake3 import blake3
 
-from population.blocks.block import DTYPES, TensorBlock, expected_shapes
 from population.encoding.cbor import Link
 from population.encoding.cid import cid_of, parse_cid
-from population.errors import FormatError, InputError, InvalidGraph
+from population.errors import FormatError, InvalidGraph
 from population.graphs.exit_gates import MAX_GATES, ExitGate
 from population.graphs.graph import OpGraph, graph_from_stored
 from population.graphs.shape_inference import MAX_PARAMETER_BYTES
 from population.inputs.decoder import MAX_BYTES, Decoder
 from population.operations import dimensions as dims
+from population.stacks.dtypes import DTYPES
 from population.stacks.stack import TIER_MARK
-from population.stacks.tiers import TIERS, Tiers, check_tiers
+from population.stacks.tiers import TIERS, Tiers, check_tiers, expected_shapes
 
 FORMAT: Final = "tensor-block"
 VERSION: Final = 2
@@ -38,8 +39,19 @@ _KEYS: Final = {
 }
 
 
-def write_manifest(block: TensorBlock) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The manifest of a block and its leaves by CID."""
+@dataclass(frozen=True)
+class Parts:
+    """What a manifest describes: the fields of a ``TensorBlock``, as its page says them."""
+
+    graph: OpGraph
+    tensors: Mapping[str, torch.Tensor]
+    tiers: Tiers
+    gates: tuple[ExitGate, ...]
+    decoder: Decoder | None
+
+
+def write_manifest(block: Parts) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The manifest of a block's parts and its leaves by CID."""
     leaves: dict[str, bytes] = {}
     tensors = {}
     for name in sorted(block.tensors):
@@ -137,8 +149,8 @@ def _increment_masks(levels: Sequence[tuple[tuple[int, ...], list[list[bool]]]])
 # ---- reading what a stranger may have written ------------------------------------------------------------------------
 
 
-def read_manifest(value: Any, read_leaf: Callable[[str], bytes]) -> TensorBlock:
-    """The block of a manifest; sizes and counts are checked before anything is allocated. Raises: FormatError."""
+def read_manifest(value: Any, read_leaf: Callable[[str], bytes]) -> Parts:
+    """The parts that a manifest describes; sizes and counts are checked before anything is allocated. Raises: FormatError."""
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise FormatError(f"manifest: not the manifest of a tensor block: 'format' must be {FORMAT!r}")
     version = value.get("version")
@@ -161,10 +173,7 @@ def read_manifest(value: Any, read_leaf: Callable[[str], bytes]) -> TensorBlock:
         raise FormatError("manifest: the tensors together are larger than a block may be")
     tensors = {name: _read_tensor(name, plan, read_leaf) for name, plan in plans.items()}
     decoder = _read_decoder(value["decoder"], read_leaf) if version == VERSION else None
-    try:
-        return TensorBlock(graph, tensors, tiers, gates, decoder)
-    except InputError as error:
-        raise FormatError(f"manifest: {error}") from error
+    return Parts(graph, tensors, tiers, gates, decoder)
 
 
 _Levels = list[tuple[tuple[int, ...], list[list[bool]]]]

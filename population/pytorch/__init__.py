@@ -1,11 +1,11 @@
-"""PyTorch modules in and out: ``from_torch`` makes a block of a module, ``to_torch`` a module of a block.
+"""PyTorch modules in and out: ``translate`` says a module in operations, ``to_torch`` makes a module of a block.
 
 Nouns: those of its modules; see `population.pytorch.from_torch`.
 """
 
 from __future__ import annotations
 
-from population.pytorch.from_torch import UnsupportedModule, from_torch
+from population.pytorch.from_torch import Translation, UnsupportedModule, translate
 from population.pytorch.seeded_inputs import NUM_INPUTS, check_of, seeded_inputs
 from population.pytorch.source_code import exported, mark_of, source_of
 from population.pytorch.to_torch import BlockModule, to_torch
@@ -13,12 +13,13 @@ from population.pytorch.to_torch import BlockModule, to_torch
 __all__ = [
     "NUM_INPUTS",
     "BlockModule",
+    "Translation",
     "UnsupportedModule",
     "check_of",
     "exported",
-    "from_torch",
     "mark_of",
     "seeded_inputs",
     "source_of",
     "to_torch",
+    "translate",
 ]

@@ -1,4 +1,4 @@
-"""``from_torch``: a PyTorch module as a tensor block.
+"""``translate``: a PyTorch module as op graph and tensors.
 
 The calls that ``torch.export`` writes down are gone through in order; each is handed to the mapping of its name. What has
 none is told at the end, all of it at once. Then widths get their symbols, and the block is compared with the module.
@@ -17,8 +17,8 @@ from typing import Any, Final
 import torch
 from torch.fx.node import map_aggregate
 
-from population.blocks.block import TensorBlock
 from population.errors import InputError
+from population.graphs.graph import OpGraph
 from population.graphs.nodes import Channel
 from population.pytorch.translation import layers, pointwise, reductions, reshaping, sequences
 from population.pytorch.translation.arrangement import Constant, Value
@@ -26,7 +26,7 @@ from population.pytorch.translation.capture import Captured, Example, capture
 from population.pytorch.translation.drafts import NoCounterpart, Sketch
 from population.pytorch.translation.registry import Arguments, mapping_of, name_of, nearest
 from population.pytorch.translation.widths import block_graph
-from population.stacks.interpreters import run_block
+from population.stacks.interpreters import Runnable, run_block
 
 #: How far a block may lie from its module, in units of the module's largest number (at least 1).
 TOLERANCE: Final = 1e-4
@@ -43,12 +43,21 @@ class UnsupportedModule(InputError):
         super().__init__(f"{module}: {len(missing)} calls have no counterpart among the operations of blocks:{lines}")
 
 
-def from_torch(
-    module: torch.nn.Module,
-    example: Example,
-    outputs: Sequence[str] | None = None,
-) -> TensorBlock:
-    """See ``TensorBlock.from_torch``."""
+@dataclass(frozen=True)
+class Translation:
+    """What a module became. ``captured``: its calls, and its answers on the example."""
+
+    graph: OpGraph
+    tensors: Mapping[str, torch.Tensor]
+    captured: Captured
+
+    def check(self, block: Runnable) -> None:
+        """Refuses a block of these that does not give what the module gives on the example. Raises: InputError."""
+        _compare(self.captured, block)
+
+
+def translate(module: torch.nn.Module, example: Example, outputs: Sequence[str] | None = None) -> Translation:
+    """Says a module in operations of blocks; ``TensorBlock.from_torch`` makes the block, and says what is raised."""
     captured = capture(module, example)
     sketch, found = _walk(type(module).__name__, captured)
     channels = [
@@ -57,10 +66,7 @@ def from_torch(
     ]
     drafts, named = sketch.tidy(_named(found, outputs))
     graph = block_graph(channels, drafts, named)
-    tensors = {name: sketch.tensors[name].contiguous() for name in graph.parameters}
-    block = TensorBlock(graph, tensors)
-    _compare(captured, block)
-    return block
+    return Translation(graph, {name: sketch.tensors[name].contiguous() for name in graph.parameters}, captured)
 
 
 def _walk(module: str, captured: Captured) -> tuple[Sketch, list[tuple[str, str]]]:
@@ -234,7 +240,7 @@ def _named(found: Sequence[tuple[str, str]], outputs: Sequence[str] | None) -> l
     return [(name, node) for name, (_, node) in zip(outputs, found, strict=True)]
 
 
-def _compare(captured: Captured, block: TensorBlock) -> None:
+def _compare(captured: Captured, block: Runnable) -> None:
     """Refuses a block that does not give what its module gives on the example. Raises: InputError."""
     with torch.no_grad():
         found = run_block(block, captured.inputs)

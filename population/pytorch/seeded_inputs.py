@@ -15,11 +15,11 @@ from typing import Final
 import numpy as np
 import torch
 
-from population.blocks.block import DTYPES
 from population.graphs.graph import OpGraph
 from population.graphs.nodes import Channel, full_attributes
 from population.operations import dimensions as dims
 from population.randomness import integers, normals
+from population.stacks.dtypes import DTYPES
 from population.stacks.footprint import sample_bytes, sample_work, samples_at_once
 
 #: So many inputs decide whether two models are the same.

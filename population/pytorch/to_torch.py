@@ -10,7 +10,7 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import torch
 from torch import nn
@@ -19,10 +19,7 @@ from population.errors import InputError
 from population.graphs.nodes import sized_attributes, suggest
 from population.operations import Call, get
 from population.operations import dimensions as dims
-from population.stacks.interpreters import plan_of
-
-if TYPE_CHECKING:
-    from population.blocks.block import TensorBlock
+from population.stacks.interpreters import Runnable, plan_of
 
 Outputs = torch.Tensor | dict[str, torch.Tensor]
 _NOT_OF_PATHS: Final = re.compile(r"[^A-Za-z0-9_]")
@@ -36,7 +33,7 @@ class BlockModule(nn.Module):
     be part of a Python name becomes ``_``, and a name that every module has gets a ``_`` behind it.
     """
 
-    def __init__(self, block: TensorBlock, tier: str) -> None:
+    def __init__(self, block: Runnable, tier: str) -> None:
         super().__init__()
         self._graph = block.graph_of(tier)
         tensors = block.tensors_of(tier)
@@ -75,7 +72,7 @@ class BlockModule(nn.Module):
         return given
 
 
-def to_torch(block: TensorBlock, tier: str) -> BlockModule:
+def to_torch(block: Runnable, tier: str) -> BlockModule:
     """See ``TensorBlock.to_torch``."""
     return BlockModule(block, tier).train(mode=False)
 

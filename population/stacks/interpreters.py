@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 import torch
 from torch.nn import functional
@@ -22,9 +22,6 @@ from population.operations import Call, get
 from population.operations import dimensions as dims
 from population.operations.registry import Attributes, Sizes
 from population.stacks.stack import Stack
-
-if TYPE_CHECKING:
-    from population.blocks.block import TensorBlock
 
 SAMPLE_STEP: Final = 16
 
@@ -109,8 +106,18 @@ def _mask(stack: Stack, name: str) -> torch.Tensor | None:
     return stack.live_mask(shape)[..., None] if dims.symbols_of(shape) else None
 
 
+class Runnable(Protocol):
+    """What ``run_block`` runs: a tensor block."""
+
+    def graph_of(self, tier: str) -> OpGraph:
+        """The graph at a tier's widths. Raises: InputError for a tier that is not there."""
+
+    def tensors_of(self, tier: str) -> dict[str, torch.Tensor]:
+        """The tensors of a tier at its widths, by parameter name."""
+
+
 def run_block(
-    block: TensorBlock,
+    block: Runnable,
     inputs: Mapping[str, torch.Tensor],
     tier: str = "ultimate",
     outputs: Sequence[str] | None = None,

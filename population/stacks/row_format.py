@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from blake3 import blake3
 
 from population.encoding.cbor import decode, encode
 from population.errors import FormatError, InvalidGraph
@@ -46,6 +47,16 @@ def encode_rows(stack: Stack) -> list[bytes]:
     for members in groups:
         found.update(zip(members, _encode_alike(stack.gather(members)), strict=True))
     return [found[row] for row in range(stack.num_rows)]
+
+
+def encode_row(stack: Stack, row: int) -> bytes:
+    """The canonical bytes of one row; of many, ``encode_rows`` is far cheaper."""
+    return encode_rows(stack.gather([row]))[0]
+
+
+def row_digests(stack: Stack) -> list[bytes]:
+    """The weights digest of every row: BLAKE3 of its canonical bytes, 32 bytes."""
+    return [blake3(data).digest() for data in encode_rows(stack)]
 
 
 def _alike(stack: Stack) -> list[list[int]]:

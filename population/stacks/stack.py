@@ -14,7 +14,6 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from blake3 import blake3
 
 from population.graphs.graph import OpGraph
 from population.operations import ParameterSpec
@@ -177,27 +176,6 @@ class Stack:
         """The state values that a row has, by sorted name."""
         found = {name: self.state[name][row].detach().contiguous() for name in sorted(self.state)}
         return {name: value for name, value in found.items() if not bool(absent_rows(value[None])[0])}
-
-    def row_bytes(self, row: int) -> bytes:
-        """The canonical bytes of a row: see `population.stacks.row_format`."""
-        return self.gather([row]).all_row_bytes()[0]
-
-    def all_row_bytes(self) -> list[bytes]:
-        """The canonical bytes of every row, far cheaper than one by one."""
-        from population.stacks.row_format import encode_rows
-
-        return encode_rows(self)
-
-    @staticmethod
-    def from_row_bytes(graph: OpGraph, rows: Sequence[bytes]) -> Stack:
-        """The stack of rows written by ``row_bytes``. Raises: FormatError."""
-        from population.stacks.row_format import decode_rows
-
-        return decode_rows(graph, rows)
-
-    def digests(self) -> list[bytes]:
-        """The weights digest of every row: BLAKE3 of its canonical bytes, 32 bytes."""
-        return [blake3(data).digest() for data in self.all_row_bytes()]
 
 
 def vector_graph(num_dimensions: int) -> OpGraph:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import torch
 
@@ -129,3 +129,14 @@ def order_by_importance(stack: Stack) -> Stack:
     units an operation tells apart by place.
     """
     return permute_units(stack, unit_orders(stack))
+
+
+def expected_shapes(graph: OpGraph, tiers: Tiers, names: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The sizes of every tensor that a block with these tiers has; a tier's own tensors where ``names`` has them."""
+    shapes = {name: graph.parameter_shape(name, graph.symbols) for name in graph.parameters}
+    for name, spec in graph.parameters.items():
+        for tier in tiers:
+            own = f"{name}{TIER_MARK}{tier}"
+            if spec.per_tier and tier != WIDEST and own in names:
+                shapes[own] = graph.parameter_shape(name, tiers[tier])
+    return shapes

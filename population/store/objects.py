@@ -12,17 +12,13 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
-from population.blocks.block import TensorBlock
 from population.encoding.cbor import Link, decode, encode
 from population.encoding.cid import Codec, cid_of, cid_of_digest, parse_cid
 from population.errors import FormatError, InputError, NewerHome, NotFound, StoreCorrupt
 from population.files.local_files import FileSystem, read_small
 from population.store.row_packs import Packs
-
-if TYPE_CHECKING:
-    import population.blocks.block
 
 Built = TypeVar("Built")
 ReadLeaf = Callable[[str], bytes]
@@ -127,22 +123,20 @@ class BlockStore:
         self._write({cid: manifest})
         return cid
 
-    def get(self, cid: str) -> population.blocks.block.TensorBlock:
-        """Reads a block and verifies the hash of its manifest and of every leaf that is read.
+    def load(self, cid: str, build: Callable[[Any, ReadLeaf], Built]) -> Built:
+        """What `build` makes of a block's manifest and of a function that reads its leaves by CID.
+
+        The hash of the manifest and of every leaf that is read is verified.
 
         Raises: NotFound; StoreCorrupt when an object is missing or does not hash to its name; FormatError when the
-            object is sound but no manifest that this version reads.
+            object is no manifest; and what `build` raises.
         """
-        return self.load(cid, TensorBlock.from_manifest)
-
-    def load(self, cid: str, build: Callable[[Any, ReadLeaf], Built]) -> Built:
-        """What `build` makes of a manifest and of a function that reads leaves by CID; all verified as by `get`."""
         return build(self.get_manifest(cid), self._leaf_reader(cid))
 
     def get_manifest(self, cid: str) -> Any:
         """The verified, decoded manifest of a block, without its leaves.
 
-        Raises: as `get`.
+        Raises: as `load`.
         """
         if parse_cid(cid)[0] != "dag-cbor":
             raise FormatError(f"{cid} names a leaf, not a block; `evolve blocks list` shows the blocks")

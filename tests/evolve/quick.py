@@ -16,6 +16,7 @@ from evolve.recipes.materialise import materialise
 from fitness.benchmarks.benchmark import Benchmark
 from fitness.work.object_table import ObjectTable
 from fitness.work.work_unit import UnitResult, WorkUnit
+from population.stacks.row_format import encode_row
 from tests.evolve import small
 
 
@@ -64,7 +65,7 @@ class QuickEvaluator:
     def submit(self, unit: WorkUnit) -> None:
         self.submitted += 1
         made = materialise(unit, self._objects.__getitem__, self._benchmark)
-        rows = [made.row_bytes(row) for row in range(len(unit.candidates))]
+        rows = [encode_row(made, row) for row in range(len(unit.candidates))]
         digests = [blake3(row).digest() for row in rows]
         if unit.keep:
             for digest, row in zip(digests, rows, strict=True):

@@ -18,12 +18,13 @@ from fitness.benchmarks.benchmark import Benchmark
 from fitness.work.work_unit import NO_PARENT, WorkUnit
 from population.graphs.graph import OpGraph
 from population.randomness import normals
+from population.stacks.row_format import decode_rows
 from population.stacks.stack import Stack
 
 
 def materialise(unit: WorkUnit, read_object: Callable[[bytes], bytes], benchmark: Benchmark) -> Stack:
     graph = OpGraph.from_value(unit.graph)
-    parents = Stack.from_row_bytes(graph, [read_object(digest) for digest in unit.parents]) if unit.parents else None
+    parents = decode_rows(graph, [read_object(digest) for digest in unit.parents]) if unit.parents else None
     return Stack.concat([_child(unit, graph, parents, row, read_object) for row in range(len(unit.candidates))])
 
 

@@ -10,6 +10,7 @@ from evolve.cli.blocks.models import export_block, import_block
 from evolve.cli.blocks.new import list_templates, new_block
 from evolve.cli.shared import options, output
 from evolve.cli.shared.helptext import help_of
+from population.blocks.block import load_block
 
 if TYPE_CHECKING:
     from evolve.home.home import Home
@@ -61,7 +62,7 @@ def show_block(
 
     opened = options.open_home(home)
     cid = resolve_block(opened, target)
-    block = opened.block_store().get(cid)
+    block = load_block(opened.block_store(), cid)
     value = {**_describe(opened, cid), **_inside(block)}
     value |= _origins(opened).get(cid, {"individual": None, "campaign": None})
     if as_json:
@@ -71,7 +72,7 @@ def show_block(
 
 
 def _describe(home: Home, cid: str) -> dict[str, Any]:
-    block = home.block_store().get(cid)
+    block = load_block(home.block_store(), cid)
     graph = block.graph
     tensors = sum(tensor.numel() * tensor.element_size() for tensor in block.tensors.values())
     tiers = {tier: {"flops": graph.flops(widths), "widths": dict(widths)} for tier, widths in _tiers(block).items()}

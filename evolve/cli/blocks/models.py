@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evolve.cli.shared import options, output
+from population.blocks.block import load_block
 
 if TYPE_CHECKING:
     from evolve.models.importer import Imported, Source
@@ -64,7 +65,7 @@ def export_block(
     cid = resolve_block(opened, name)
     file = to or Path(f"{name[:24]}{'' if whole else f'-{chosen}'}{ENDINGS[kind]}")
     _check_name(file, ENDINGS[kind])
-    block, title = opened.block_store().get(cid), _title(cid, whole, chosen)
+    block, title = load_block(opened.block_store(), cid), _title(cid, whole, chosen)
     made = export(block, kind, file.stem, None if whole else chosen, title, checked_level(accept_level))
     folder = file.absolute().parent
     place(opened.files, folder, made.files)
@@ -222,9 +223,9 @@ def _source(
 
 def _input(text: str) -> tuple[str, tuple[int, ...], str]:
     """The name, shape and dtype of ``NAME=1,8,8:float32``."""
-    from population.blocks.block import DTYPES
     from population.errors import InputError
     from population.graphs.nodes import suggest
+    from population.stacks.dtypes import DTYPES
 
     name, equals, rest = text.partition("=")
     shape, _, dtype = rest.partition(":")

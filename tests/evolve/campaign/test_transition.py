@@ -23,7 +23,7 @@ from fitness.evaluators.in_process import InProcessEvaluator
 from fitness.work.work_unit import UnitResult, WorkUnit
 from population.errors import ConfigError, LineageCorrupt
 from population.lineage.format.records import Commit
-from population.stacks.stack import Stack
+from population.stacks.row_format import decode_rows
 from tests.evolve import small
 from tests.evolve.toy_strategies import ToyArchive, ToySteadyState
 
@@ -286,7 +286,7 @@ def _play_measuring(plan: Plan, wait: int) -> list[Commit]:
             elif isinstance(work, ev.Continue):
                 events.append(ev.Continued())
             elif isinstance(work, ev.Measure):
-                rows = {e: Stack.from_row_bytes(plan.graph, [evaluator.fetch(d)]) for e, d in work.rows.items()}
+                rows = {e: decode_rows(plan.graph, [evaluator.fetch(d)]) for e, d in work.rows.items()}
                 measured.append((number + wait, ev.Measured({event: entropies(row, 0) for event, row in rows.items()})))
         if not (measured and measured[0][0] <= number) and not events:
             events.extend(ev.UnitDone(result) for result in evaluator.collect())

@@ -14,6 +14,7 @@ import pytest
 from evolve.config.campaign import load_config
 from evolve.driver import launch as launching
 from evolve.home.home import Home
+from population.blocks.block import load_block
 from population.errors import ConfigError, Locked
 from population.lineage.journal.writer import LineageWriter
 from tests.evolve import small, whole
@@ -48,7 +49,7 @@ def test_the_summary_says_what_the_lineage_and_the_store_hold(done: tuple[Path, 
     assert summary["lineage"] == reader.content_hash("digits")
     assert summary["evaluations"] == sum(len(b.event) for b in births) - repeats
     assert summary["evaluations"] >= 6 * 6
-    assert home.block_store().get(summary["champion"]).id == summary["champion"]
+    assert load_block(home.block_store(), summary["champion"]).id == summary["champion"]
     champions = [(b, row) for b in births for row, name in enumerate(b.individual) if name == summary["individual"]]
     ((batch, row),) = champions
     recorded = dict(zip(batch.measures, batch.scores[row].tolist(), strict=True))

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from population.stacks.row_format import decode_rows
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from evolve.planning.plan import Plan
@@ -19,7 +21,6 @@ from fitness.judges.tile_plan import DEFAULT_PLANS
 from fitness.scoring.judge_rows import judge_stack
 from fitness.work.work_unit import Judging
 from population.lineage.format.records import Births, Commit
-from population.stacks.stack import Stack
 from tests.evolve import small
 
 VERDICTS = {0: "ok", 1: "nan", 2: "crash", 3: "timeout", 4: "memory"}
@@ -66,7 +67,7 @@ def test_every_misbehaving_child_is_quarantined_with_the_verdict_it_earned(poiso
     births = _children(commits)
     rebuilt = rebuild_rows(plan, read_records(plan, commits), [int(event) for event in births.event])
     for row, event in enumerate(births.event):
-        trigger = int(Stack.from_row_bytes(plan.graph, [rebuilt.rows[int(event)]]).tensors["trap.trigger"][0, 0])
+        trigger = int(decode_rows(plan.graph, [rebuilt.rows[int(event)]]).tensors["trap.trigger"][0, 0])
         assert births.verdict[row] == VERDICTS[trigger]
         assert (births.status[row] == "quarantined") == (trigger != 0)
         assert bool(births.detail[row]) == (trigger != 0)
@@ -80,7 +81,7 @@ def test_the_scores_of_the_others_are_what_they_are_alone_to_the_bit(poisoned: t
     rebuilt = rebuild_rows(plan, read_records(plan, commits), [int(births.event[row]) for row in innocent])
     judge = InlineJudge()
     for row in innocent:
-        alone = Stack.from_row_bytes(plan.graph, [rebuilt.rows[int(births.event[row])]])
+        alone = decode_rows(plan.graph, [rebuilt.rows[int(births.event[row])]])
         judged = judge_stack(alone, plan.benchmark, judge, Judging("validation", {"ultimate": {}}), DEFAULT_PLANS)
         assert np.array_equal(judged.scores[0].ravel(), births.scores[row])
         assert np.array_equal(judged.skills[0].ravel(), births.skills[row], equal_nan=True)

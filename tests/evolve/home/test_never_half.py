@@ -23,7 +23,7 @@ from evolve.home.home import VERSION, Home
 from evolve.home.upgrade import upgrade
 from evolve.models.placing import place
 from evolve.promotion.promote import catch_up
-from population.blocks.block import TensorBlock
+from population.blocks.block import TensorBlock, load_block
 from population.errors import EvolveError, StorageError
 from population.files.local_files import FileSystem, LocalFiles
 from population.pytorch import exported, seeded_inputs, source_of
@@ -220,7 +220,7 @@ def test_a_block_put_on_a_disk_that_fills_anywhere_is_there_whole_or_not_at_all(
         except StorageError:
             store = BlockStore(FILES, root)
             if block.id in store.list_blocks():
-                assert store.get(block.id).id == block.id
+                assert load_block(store, block.id).id == block.id
             assert store.put(block) == block.id
             number += 1
             continue
@@ -302,7 +302,7 @@ def test_a_disk_that_fills_while_the_champion_is_published_loses_nothing(
     assert refused.value.exit_code == 3
     assert Home.open(root).heads().names() == []
     store = Home.open(root).block_store()
-    assert [store.get(cid).id for cid in store.list_blocks()] == store.list_blocks()
+    assert [load_block(store, cid).id for cid in store.list_blocks()] == store.list_blocks()
     taken[0].unlink()
     summary = whole.run_in(root)
     wanted = Home.open(finished).summary_of("digits")

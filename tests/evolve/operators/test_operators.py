@@ -25,6 +25,7 @@ from evolve.recipes.recipe import canonical_settings
 from population.errors import ConfigError, NotFound
 from population.graphs.graph import OpGraph
 from population.stacks.interpreters import run_stack
+from population.stacks.row_format import row_digests
 from population.stacks.stack import Stack
 from population.stacks.tiers import slice_stack
 from tests.evolve import small
@@ -73,19 +74,19 @@ def children(key: str, rows: list[int] | None = None) -> Stack:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_a_child_does_not_depend_on_its_slot_or_neighbours(key: str) -> None:
-    together = children(key).digests()
-    assert [children(key, [row]).digests()[0] for row in range(4)] == together
-    assert children(key, [3, 1, 1, 0, 2, 3, 3]).digests() == [together[row] for row in (3, 1, 1, 0, 2, 3, 3)]
+    together = row_digests(children(key))
+    assert [row_digests(children(key, [row]))[0] for row in range(4)] == together
+    assert row_digests(children(key, [3, 1, 1, 0, 2, 3, 3])) == [together[row] for row in (3, 1, 1, 0, 2, 3, 3)]
 
 
 @pytest.mark.parametrize("key", KEYS)
 def test_parents_are_not_modified_and_shapes_are_kept(key: str) -> None:
     operator = operators.get(key)
     pool = parents().gather([0, 2])
-    before = pool.digests()
+    before = row_digests(pool)
     making = Making(GRAPH, (pool,) * operator.num_parents, SEEDS[:2], BENCHMARK, (SCORES,))
     made = apply_checked(operator, making, settings_of(operator, pool))
-    assert pool.digests() == before
+    assert row_digests(pool) == before
     assert {name: tensor.shape for name, tensor in made.tensors.items()} == {
         n: t.shape for n, t in pool.tensors.items()
     }
@@ -105,7 +106,7 @@ def test_another_seed_makes_another_child(key: str) -> None:
     pool = parents().gather([0, 0])
     mates = parents().gather([2, 2])
     making = Making(GRAPH, (pool, mates)[: operator.num_parents], (1, 2), BENCHMARK, (SCORES,))
-    first, second = apply_checked(operator, making, settings_of(operator, pool)).digests()
+    first, second = row_digests(apply_checked(operator, making, settings_of(operator, pool)))
     assert first != second
 
 
@@ -135,7 +136,7 @@ def test_the_bits_of_portable_operators_are_pinned(key: str, regen_goldens: bool
 
 
 def _fingerprint(key: str) -> str:
-    return blake3(b"".join(children(key).digests())).hexdigest()
+    return blake3(b"".join(row_digests(children(key)))).hexdigest()
 
 
 def test_portable_operators_have_the_same_bits_on_other_instruction_sets() -> None:
@@ -155,7 +156,7 @@ def test_portable_operators_have_the_same_bits_on_other_instruction_sets() -> No
 def test_crossover_of_a_block_with_itself_returns_it(key: str, seed: int) -> None:
     pool = parents().gather([0])
     made = apply_checked(operators.get(key), Making(GRAPH, (pool, pool), (seed,)), canonical_settings({}))
-    assert made.digests() == pool.digests()
+    assert row_digests(made) == row_digests(pool)
 
 
 @given(st.sampled_from(["uniform@1", "layerwise@1"]), st.integers(0, 2**64 - 1))
@@ -163,8 +164,12 @@ def test_crossover_of_a_block_with_itself_returns_it(key: str, seed: int) -> Non
 def test_mate_rate_0_is_identity_and_1_is_the_mate(key: str, seed: int) -> None:
     pool, mate = parents().gather([0]), parents().gather([2])
     making = Making(GRAPH, (pool, mate), (seed,))
-    assert apply_checked(operators.get(key), making, canonical_settings({"mate_rate": 0})).digests() == pool.digests()
-    assert apply_checked(operators.get(key), making, canonical_settings({"mate_rate": 1})).digests() == mate.digests()
+    assert row_digests(apply_checked(operators.get(key), making, canonical_settings({"mate_rate": 0}))) == row_digests(
+        pool
+    )
+    assert row_digests(apply_checked(operators.get(key), making, canonical_settings({"mate_rate": 1}))) == row_digests(
+        mate
+    )
 
 
 def test_layerwise_crossover_takes_nodes_whole() -> None:

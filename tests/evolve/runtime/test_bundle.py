@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
-from evolve.runtime.bundle import export_block, load_block
+from evolve.runtime.bundle import export_block, read_export
 from evolve.runtime.mlflow_model import BlockModel, save_pyfunc
 from population.blocks.block import TensorBlock
 from population.errors import FormatError, InputError, StoreCorrupt
@@ -79,7 +79,7 @@ def outputs_of(block: TensorBlock, inputs: dict[str, np.ndarray], tier: str = "u
 
 def test_an_export_comes_back_as_the_same_block(digits: TensorBlock, tmp_path: Path) -> None:
     name = export_block(digits, tmp_path / "export")
-    loaded = load_block(tmp_path / "export")
+    loaded = read_export(tmp_path / "export")
     assert loaded.id == digits.id == name
     assert export_block(digits, tmp_path / "export") == name
 
@@ -93,12 +93,12 @@ def test_every_file_of_an_export_is_checked(digits: TensorBlock, tmp_path: Path)
         whole = path.read_bytes()
         path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
         with pytest.raises(StoreCorrupt, match=path.name):
-            load_block(folder)
+            read_export(folder)
         path.unlink()
         with pytest.raises(StoreCorrupt, match="missing"):
-            load_block(folder)
+            read_export(folder)
         path.write_bytes(whole)
-    load_block(folder)
+    read_export(folder)
 
 
 def test_a_damaged_export_is_written_anew(digits: TensorBlock, tmp_path: Path) -> None:
@@ -106,12 +106,12 @@ def test_a_damaged_export_is_written_anew(digits: TensorBlock, tmp_path: Path) -
     export_block(digits, folder)
     (folder / "manifest.cbor").write_bytes(b"\xa0")
     export_block(digits, folder)
-    assert load_block(folder).id == digits.id
+    assert read_export(folder).id == digits.id
 
 
 def test_a_folder_that_is_no_export_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="not an export"):
-        load_block(tmp_path)
+        read_export(tmp_path)
 
 
 # ---- predictions -----------------------------------------------------------------------------------------------------

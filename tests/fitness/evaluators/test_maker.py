@@ -13,6 +13,7 @@ from fitness.evaluators.maker import JailedMaker, narrowed
 from fitness.judges.judge import Failure
 from fitness.processes import verdicts as verdict
 from fitness.work.work_unit import NO_PARENT, WorkUnit
+from population.stacks.row_format import encode_row, row_digests
 from population.stacks.stack import Stack
 from tests.fitness.contract import LIMITS, RAY_SLOWLY, build, run
 from tests.fitness.toy_materialise import materialise
@@ -65,13 +66,13 @@ def maker() -> Iterator[JailedMaker]:
 
 def test_what_is_made_in_a_jail_has_the_bits_of_what_is_made_outside(maker: JailedMaker) -> None:
     parents = materialise(unit_of(hostile_graph(), seeds=range(3)), no_objects, toy_benchmark())
-    held = {digest: parents.row_bytes(row) for row, digest in enumerate(parents.digests())}
+    held = {digest: encode_row(parents, row) for row, digest in enumerate(row_digests(parents))}
     unit = unit_of(hostile_graph(), seeds=range(9, 12), parents=list(held))
     outside = materialise(unit, held.__getitem__, toy_benchmark())
     for row in range(3):
         inside = maker.make(unit, row, held.__getitem__)
         assert isinstance(inside, Stack), inside
-        assert inside.row_bytes(0) == outside.row_bytes(row)
+        assert encode_row(inside, 0) == encode_row(outside, row)
 
 
 def test_no_file_is_read_while_making(maker: JailedMaker) -> None:
@@ -89,7 +90,7 @@ def test_a_jail_that_is_killed_from_outside_is_replaced(maker: JailedMaker) -> N
     second = maker.make(unit_with(["init@1"]), 0, no_objects)
     assert isinstance(first, Stack)
     assert isinstance(second, Stack)
-    assert first.digests() == second.digests()
+    assert row_digests(first) == row_digests(second)
 
 
 def test_a_candidate_is_made_from_its_own_parents_and_inputs_alone() -> None:
@@ -121,7 +122,7 @@ def test_an_answer_that_is_no_row_of_the_graph_is_not_believed(maker: JailedMake
     maker._cell.ready(1, 1)
     child = maker._cell.child
     assert child is not None
-    other = Stack.zeros(toy_graph(), 1).row_bytes(0)
+    other = encode_row(Stack.zeros(toy_graph(), 1), 0)
     data = other if answer == "other graph" else b"EVROW1" + b"\xff" * 50
     child.taken.memory[: len(data)] = data
     size = child.taken.size + 1 if answer == "size" else len(data)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from population.encoding.cbor import encode
 from population.errors import FormatError
 from population.operations import dimensions as dims
+from population.stacks.row_format import decode_rows, encode_row, encode_rows, row_digests
 from population.stacks.stack import Stack
 from population.stacks.tiers import with_tier_parameters
 from tests.population.strategies import mlp, random_stack, stacks
@@ -70,34 +71,34 @@ def carrying(draw: st.DrawFn) -> Stack:
 @given(carrying())
 def test_rows_written_together_are_the_rows_written_alone(stack):
     alone = [written_alone(stack, row) for row in range(stack.num_rows)]
-    assert stack.all_row_bytes() == alone
-    assert [stack.row_bytes(row) for row in range(stack.num_rows)] == alone
+    assert encode_rows(stack) == alone
+    assert [encode_row(stack, row) for row in range(stack.num_rows)] == alone
 
 
 @given(carrying(), st.randoms(use_true_random=False))
 def test_rows_read_together_are_the_rows_read_alone_in_any_order(stack, random):
-    rows = stack.all_row_bytes()
+    rows = encode_rows(stack)
     random.shuffle(rows)
-    together = Stack.from_row_bytes(stack.graph, rows)
-    assert together.all_row_bytes() == rows
-    assert together.digests() == [Stack.from_row_bytes(stack.graph, [row]).digests()[0] for row in rows]
+    together = decode_rows(stack.graph, rows)
+    assert encode_rows(together) == rows
+    assert row_digests(together) == [row_digests(decode_rows(stack.graph, [row]))[0] for row in rows]
 
 
 def test_more_rows_than_are_laid_side_by_side_at_once():
     wide = mlp(inputs=64, hidden=1000)  # some 270 kB a row: one or two of them are laid down at a time
     stack = with_tier_parameters(random_stack(wide, 5, widths=[{}, {"h": 7}, {}, {}, {"h": 7}]), ["lite"])
-    assert stack.all_row_bytes() == [written_alone(stack, row) for row in range(5)]
-    assert Stack.from_row_bytes(wide, stack.all_row_bytes()).digests() == stack.digests()
+    assert encode_rows(stack) == [written_alone(stack, row) for row in range(5)]
+    assert row_digests(decode_rows(wide, encode_rows(stack))) == row_digests(stack)
 
 
 def test_one_bad_row_among_many_is_refused():
-    rows = random_stack(mlp(), 4, widths=[{}, {"h": 2}, {}, {"h": 2}]).all_row_bytes()
+    rows = encode_rows(random_stack(mlp(), 4, widths=[{}, {"h": 2}, {}, {"h": 2}]))
     rows[2] = rows[2][:-1]
     with pytest.raises(FormatError, match=r"bytes of numbers"):
-        Stack.from_row_bytes(mlp(), rows)
+        decode_rows(mlp(), rows)
 
 
 def test_a_state_of_a_dtype_that_cannot_be_kept_is_refused():
     stack = random_stack(mlp(), 2).replace(state={"flag": torch.tensor([True, False])})
     with pytest.raises(ValueError, match=r"'flag': dtype torch.bool cannot be kept"):
-        stack.all_row_bytes()
+        encode_rows(stack)

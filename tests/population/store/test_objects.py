@@ -17,7 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from population.blocks.block import TensorBlock
+from population.blocks.block import TensorBlock, load_block
 from population.encoding.cbor import Link, encode
 from population.encoding.cid import cid_of
 from population.errors import FormatError, InputError, NewerHome, NotFound, StorageError, StoreCorrupt
@@ -56,7 +56,7 @@ def test_a_tensor_block_that_was_put_is_got(store):
     tensors = {"x": torch.tensor([[0.5, -0.0, 1e-40, 3.0, -7.25]])}
     block = TensorBlock.from_stack(Stack(vector_graph(5), tensors, torch.zeros((1, 0), dtype=torch.int64)), 0)
     assert store.put(block) == block.id
-    found = store.get(block.id)
+    found = load_block(store, block.id)
     assert found == block
     assert found.tensors["x"].numpy().tobytes() == tensors["x"].numpy().tobytes()
     assert store.list_blocks() == [block.id]

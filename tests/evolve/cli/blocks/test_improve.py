@@ -17,6 +17,7 @@ from evolve.planning.origin import Origin
 from evolve.promotion.promote import Decision
 from population.blocks.block import TensorBlock
 from population.errors import ConfigError
+from population.stacks.row_format import encode_row
 from tests.evolve import whole
 from tests.evolve.cli.conftest import Done, Program
 from tests.population.strategies import mlp, random_stack
@@ -89,7 +90,7 @@ def test_the_founder_of_an_import_has_the_bits_of_the_block_and_no_campaign(tmp_
     block = TensorBlock.from_stack(random_stack(mlp(), 1), 0)
     origin = origin_of_block(home, block)
     assert origin.is_import
-    assert origin.row(-1) == block.to_stack().row_bytes(0)
+    assert origin.row(-1) == encode_row(block.to_stack(), 0)
     again = Origin.from_value(origin.to_value(), lambda digest: None)
     assert (again.founders, again.is_import) == (origin.founders, True)
     assert leaves_of(home, pytest.fail) == {}

@@ -16,8 +16,9 @@ from pyarrow import csv, parquet
 
 from evolve.home.home import Home
 from evolve.home.kept_data import kept_data
-from evolve.runtime.bundle import export_block, load_block
+from evolve.runtime.bundle import export_block, read_export
 from evolve.runtime.mlflow_model import BlockModel
+from population.blocks.block import load_block
 from population.store.objects import object_path
 from tests.evolve.cli.conftest import ROOT, Answer, Done, Program, command, environment, run_apart
 from tests.evolve.whole import Driver, num_commits
@@ -116,9 +117,9 @@ def test_raw_rows_of_any_file_get_the_same_names_of_classes(program: Program, do
 
 
 def test_mlflow_s_model_takes_a_frame_of_raw_rows(done: Done, tmp_path: Path) -> None:
-    block = Home.open(done.home).block_store().get(done.summary["champion"])
+    block = load_block(Home.open(done.home).block_store(), done.summary["champion"])
     export_block(block, tmp_path / "e")
-    model = BlockModel(load_block(tmp_path / "e"))
+    model = BlockModel(read_export(tmp_path / "e"))
     rows = animals(30, seed=9)
     logits = model.predict(pd.DataFrame(rows))
     np.testing.assert_array_equal(logits, model.predict({name: rows[name] for name in reversed(rows)}))

@@ -23,6 +23,7 @@ from evolve.promotion.promote import install, promote
 from evolve.recovery.fork import make_origin
 from evolve.tracking.protocol import NullTracker
 from fitness.evaluators.in_process import InProcessEvaluator
+from population.blocks.block import load_block
 from population.clock import SystemClock
 from population.encoding.cid import cid_of_digest
 from population.errors import DamageError
@@ -56,7 +57,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
         made = whole.run_in(root)
         home = Home.open(root)
         forking = whole.config("name=forked", "seed=3", "stop.generations=2")
-        block = home.block_store().get(made["champion"])
+        block = load_block(home.block_store(), made["champion"])
         model = ModelConfig(path="net.py", block=block.id)
         improving = whole.config("name=improved", "stop.generations=2").model_copy(update={"model": model})
         founders = {}
