@@ -181,7 +181,9 @@ class Home:
     def connect(self) -> Any:
         """Returns an in-memory DuckDB connection with the lineage's views, for a notebook: it may do what its user may
         do, and shows the state of the moment. Close it when done."""
-        return self.lineage_reader().connect()
+        from population.lineage.sql.connection import open_connection
+
+        return open_connection(self.lineage_reader())
 
     def campaign_dir(self, handle: str) -> Path:
         """Returns the folder of a campaign, whether it exists or not."""

@@ -23,7 +23,7 @@ from evolve.templates.tabular import MANY_ROWS
 from fitness.benchmarks.arrays import ArraySettings, ArrayTarget, benchmark_of_arrays, joined
 from fitness.benchmarks.benchmark import Benchmark
 from fitness.measures.metrics import LOSS, Kind
-from fitness.tables import TableSettings, prepare_table, read_table
+from fitness.tables import TableSettings, read_table
 from fitness.work.task import Task
 from population.encoding.cid import cid_of_digest
 from population.errors import BenchmarkError, ConfigError, InputError, NotFound, StoreCorrupt
@@ -174,7 +174,7 @@ def _from_table(section: DataConfig, split: BenchmarkConfig, data: bytes) -> Ben
         shares=split.shares,
     )
     table = read_table(data, str(section.format), delimiter=section.delimiter, encoding=section.encoding)
-    return prepare_table(table, wanted)
+    return Benchmark.of_table(table, wanted)
 
 
 def _from_arrays(section: DataConfig, split: BenchmarkConfig, data: bytes) -> Benchmark:

@@ -20,6 +20,7 @@ from evolve.planning.plan import Plan, make_plan
 from population.blocks.block import TensorBlock, load_block
 from population.errors import DamageError, InputError
 from population.graphs.graph import OpGraph
+from population.lineage.sql.connection import open_connection
 
 _MISSING = """
     WITH RECURSIVE ancestry(individual) AS (
@@ -53,7 +54,7 @@ class Candidate:
 
 def find_candidate(home: Home, block_id: str) -> Candidate:
     """Returns what is known of a block of the store. Raises DamageError."""
-    connection = home.lineage_reader().connect()
+    connection = open_connection(home.lineage_reader())
     try:
         return _find(home, connection, block_id)
     finally:

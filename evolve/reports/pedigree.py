@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from evolve.home.block_names import is_block_prefix, resolve_block, split_target
 from evolve.home.origins import UNKNOWN, Leaf, leaf_of, leaves_of
 from population.errors import InputError, NotFound
+from population.lineage.sql.connection import open_connection
 
 if TYPE_CHECKING:
     from evolve.home.home import Home
@@ -70,7 +71,7 @@ class FamilyTree:
 @contextmanager
 def opened(home: Home, unread: Callable[[str], None]) -> Iterator[Book]:
     """Opens the book of a home and closes it. unread: as in ``leaves_of``."""
-    connection = home.lineage_reader().connect()
+    connection = open_connection(home.lineage_reader())
     try:
         yield Book(connection, leaves_of(home, unread))
     finally:

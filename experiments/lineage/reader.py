@@ -12,6 +12,7 @@ from pathlib import Path
 from experiments.lineage import campaign
 from population.files.local_files import LocalFiles
 from population.lineage import LineageReader
+from population.lineage.sql.query import run_query
 
 SQL = f"""SELECT (SELECT count(*) FROM individuals), (SELECT count(*) FROM scores) // {len(campaign.MEASURES)},
     (SELECT coalesce(max(generation) + 1, 0) FROM generations) * {campaign.GENERATION}"""
@@ -22,7 +23,7 @@ def main(home: Path) -> None:
     reader = LineageReader(LocalFiles(), home)
     while True:
         began = time.perf_counter()
-        (row,) = reader.query(SQL).to_pylist()
+        (row,) = run_query(reader, SQL).to_pylist()
         sys.stdout.write(" ".join(map(str, (*row.values(), time.perf_counter() - began))) + "\n")
         sys.stdout.flush()
 

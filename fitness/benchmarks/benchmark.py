@@ -21,15 +21,13 @@ from blake3 import blake3
 
 from fitness.measures.metrics import ALWAYS, COSTS, LOSS, METRICS, Objective
 from fitness.measures.objectives import default_objectives, named_objectives, prefixed
-from fitness.measures.splits import DEFAULT_SHARES, SPLITS, split_of_rows
+from fitness.measures.splits import DEFAULT_SHARES, KEY_BYTES, SPLITS, split_of_rows
 from fitness.measures.targets import Answers, Scale, Target, targets_of
 from fitness.measures.user_function import Scoring
 from population.errors import BenchmarkError
 
 if TYPE_CHECKING:
-    from fitness.tables import Preparation
-
-KEY_BYTES = 32
+    from fitness.tables import Preparation, RawTable, TableSettings
 
 Array = npt.NDArray[Any]
 
@@ -130,9 +128,28 @@ class Benchmark:
         Raises:
             InputError: the file cannot be read, or the table cannot be learned from; the message says what to do.
         """
-        from fitness.tables import TableSettings, prepare_table, table_of
+        from fitness.tables import TableSettings, table_of
 
-        return prepare_table(table_of(table), TableSettings(target=target, **settings))
+        return Benchmark.of_table(table_of(table), TableSettings(target=target, **settings))
+
+    @staticmethod
+    def of_table(table: RawTable, settings: TableSettings) -> Benchmark:
+        """Returns the benchmark of a raw table, with its ``preparation``. Raises BenchmarkError as ``prepare_table``."""
+        from fitness.tables import prepare_table
+        from population.inputs.decoder import NUMBERS
+
+        made = prepare_table(table, settings)
+        return Benchmark.from_arrays(
+            made.inputs,
+            made.target,
+            name=f"table.{settings.target}",
+            objectives=settings.objectives,
+            split_seed=settings.split_seed,
+            shares=settings.shares,
+            gaps=(NUMBERS,),
+            keys=made.keys,
+            preparation=made.preparation,
+        )
 
     @property
     def num_rows(self) -> int:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from blake3 import blake3
 
 SPLITS = ("train", "validation", "heldout")
+KEY_BYTES = 32
 DEFAULT_SHARES = (0.6, 0.2, 0.2)
 
 

@@ -1,4 +1,4 @@
-"""Tables: from a CSV or Parquet file to a benchmark whose preprocessing is data, fitted on training rows alone.
+"""Tables: from a CSV or Parquet file to arrays, by a preprocessing that is data, fitted on training rows alone.
 
     read       bytes -> columns of cells          target     the target column -> task and values
     kinds      cells -> what a column holds       leaks      columns that give the target away
@@ -9,7 +9,7 @@ Nouns: see the modules.
 
 from __future__ import annotations
 
-from fitness.tables.prepare import Preparation, TableSettings, prepare_table
+from fitness.tables.prepare import Preparation, PreparedTable, TableSettings, prepare_table
 from population.inputs.table_files import RawTable, read_table, table_of
 
-__all__ = ["Preparation", "RawTable", "TableSettings", "prepare_table", "read_table", "table_of"]
+__all__ = ["Preparation", "PreparedTable", "RawTable", "TableSettings", "prepare_table", "read_table", "table_of"]

@@ -1,4 +1,4 @@
-"""From a raw table to a benchmark: what columns hold, the task, the split, and what is fitted on training rows alone.
+"""From a raw table to arrays: what columns hold, the task, the split, and what is fitted on training rows alone.
 
 A row's split follows from the values of its columns, the target and dropped columns left aside, so that equal rows fall on
 one side. Then vocabularies, fills, means and deviations are fitted on the training rows.
@@ -18,9 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from fitness.benchmarks.benchmark import KEY_BYTES, Benchmark
 from fitness.measures.metrics import Kind
-from fitness.measures.splits import DEFAULT_SHARES, split_of_rows
+from fitness.measures.splits import DEFAULT_SHARES, KEY_BYTES, split_of_rows
 from fitness.measures.targets import Target
 from fitness.tables.fit import Scaling, fit_column, fit_scaling, rounded
 from fitness.tables.kinds import Finding, find_kind
@@ -82,8 +81,23 @@ class Preparation:
         return CHANNELS[self.task]
 
 
-def prepare_table(table: RawTable, settings: TableSettings) -> Benchmark:
-    """Returns the benchmark of a raw table, with its ``preparation``.
+@dataclass(frozen=True)
+class PreparedTable:
+    """What ``Benchmark.of_table`` makes a benchmark of.
+
+    Attributes:
+        inputs: channel name -> ``[R, *shape]``. target: what the output channel should have said.
+        keys: bytes ``[R, 32]`` that rows are split by. preparation: how the inputs were made.
+    """
+
+    inputs: Mapping[str, npt.NDArray[Any]]
+    target: Target
+    keys: npt.NDArray[np.uint8]
+    preparation: Preparation
+
+
+def prepare_table(table: RawTable, settings: TableSettings) -> PreparedTable:
+    """Returns the columns of a raw table as input channels, and what was found on the way.
 
     Raises:
         BenchmarkError: it cannot be learned from: what is missing or wrong is named, with the remedy.
@@ -111,7 +125,10 @@ def prepare_table(table: RawTable, settings: TableSettings) -> Benchmark:
     mean, deviation = (rounded(float(numbers.mean())), rounded(float(numbers.std())) or 1.0)
     report = _report(table, target, found, notes, len(target.values), settings)
     made = Preparation(decoder, scaling, target.task, target.classes, mean, deviation, report)
-    return _benchmark(inputs, target, keys, made, settings)
+    kind: Kind = "classes" if target.classes else "numbers"
+    weights: Any = "balanced" if settings.class_weights == "balanced" and target.classes else ()
+    told = Target(CHANNELS[target.task], kind, target.values, target.classes, class_weights=weights)
+    return PreparedTable(inputs, told, keys, made)
 
 
 def _with_target(table: RawTable, settings: TableSettings) -> tuple[dict[str, Cells], TargetFinding, int]:
@@ -210,29 +227,6 @@ def _blank(finding: Finding, train: npt.NDArray[np.int64]) -> Finding:
     return replace(finding, kind="dropped", note=f"{why} in the {len(train):,} training rows")
 
 
-def _benchmark(
-    inputs: Mapping[str, npt.NDArray[Any]],
-    target: TargetFinding,
-    keys: npt.NDArray[np.uint8],
-    made: Preparation,
-    settings: TableSettings,
-) -> Benchmark:
-    kind: Kind = "classes" if target.classes else "numbers"
-    weights: Any = "balanced" if settings.class_weights == "balanced" and target.classes else ()
-    answer = Target(CHANNELS[target.task], kind, target.values, target.classes, class_weights=weights)
-    return Benchmark.from_arrays(
-        inputs,
-        answer,
-        name=f"table.{target.column}",
-        objectives=settings.objectives,
-        split_seed=settings.split_seed,
-        shares=settings.shares,
-        gaps=(NUMBERS,),
-        keys=keys,
-        preparation=made,
-    )
-
-
 def _report(
     table: RawTable,
     target: TargetFinding,
@@ -261,4 +255,4 @@ def _report(
     }
 
 
-__all__ = ["Column", "Preparation", "TableSettings", "prepare_table"]
+__all__ = ["Column", "Preparation", "PreparedTable", "TableSettings", "prepare_table"]

@@ -10,7 +10,6 @@ from evolve.cli.blocks.models import export_block, import_block
 from evolve.cli.blocks.new import list_templates, new_block
 from evolve.cli.shared import options, output
 from evolve.cli.shared.helptext import help_of
-from population.blocks.block import load_block
 
 if TYPE_CHECKING:
     from evolve.home.home import Home
@@ -59,6 +58,7 @@ def show_block(
       evolve blocks show bafyr4ihzwcb --json
     """
     from evolve.home.block_names import resolve_block
+    from population.blocks.block import load_block
 
     opened = options.open_home(home)
     cid = resolve_block(opened, target)
@@ -72,6 +72,8 @@ def show_block(
 
 
 def _describe(home: Home, cid: str) -> dict[str, Any]:
+    from population.blocks.block import load_block
+
     block = load_block(home.block_store(), cid)
     graph = block.graph
     tensors = sum(tensor.numel() * tensor.element_size() for tensor in block.tensors.values())
@@ -116,7 +118,9 @@ def _dims(shape: Any) -> list[str]:
 
 def _origins(home: Home) -> dict[str, dict[str, Any]]:
     """Returns block -> the individual and the campaign it was stored for."""
-    rows = home.lineage_reader().query("SELECT block, individual, campaign FROM blocks").to_pylist()
+    from population.lineage.sql.query import run_query
+
+    rows = run_query(home.lineage_reader(), "SELECT block, individual, campaign FROM blocks").to_pylist()
     return {row["block"]: {"individual": row["individual"], "campaign": row["campaign"]} for row in rows}
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evolve.cli.shared import options, output
-from population.blocks.block import load_block
 
 if TYPE_CHECKING:
     from evolve.models.importer import Imported, Source
@@ -55,6 +54,7 @@ def export_block(
     from evolve.models.export import export_block as export
     from evolve.models.placing import place
     from evolve.planning.isolation_rules import checked_level
+    from population.blocks.block import load_block
     from population.errors import InputError
 
     if kind not in FORMATS:

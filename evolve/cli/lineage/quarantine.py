@@ -28,12 +28,13 @@ def list_quarantine(
     """
     from evolve.cli.campaigns.pause import the_one
     from population.lineage.format.schema import check_handle
+    from population.lineage.sql.query import run_query
 
     opened = options.open_home(home)
     where = ""
     if campaign is not None:
         where = f"WHERE campaign = '{check_handle(the_one(opened, campaign, (), 'list'))}'"  # no quote passes the check
-    found = opened.lineage_reader().query(_SQL.format(where=where)).to_pylist()
+    found = run_query(opened.lineage_reader(), _SQL.format(where=where)).to_pylist()
     if as_json:
         output.show_json(found)
     elif found:

@@ -26,6 +26,7 @@ from evolve.reports.html.evidence import Evidence
 from evolve.reports.status import advice, describe
 from population.clock import Clock, SystemClock
 from population.errors import NotFound
+from population.lineage.sql.connection import open_connection
 
 if TYPE_CHECKING:
     from evolve.home.home import Home
@@ -59,7 +60,7 @@ def make_report(
         raise NotFound(f"no campaign {handle!r} in {home.root}; there are: {', '.join(home.campaigns()) or 'none yet'}")
     standing = describe(home, handle, with_lineage=False)
     config = home.config_of(handle).model_dump(mode="json")
-    with closing(home.lineage_reader().connect()) as connection:
+    with closing(open_connection(home.lineage_reader())) as connection:
         evidence = Evidence(connection, handle, str(config["objectives"][0]))
         content = _content(home, evidence, standing, config, leaves_of(home, unread))
     content["made"] = datetime.fromtimestamp((clock or SystemClock()).now(), UTC)

@@ -1,4 +1,4 @@
-"""Reads lineages, also while they are written: commits for a replay, a content hash, DuckDB views.
+"""Reads lineages, also while they are written: commits for a replay, rare rows, a content hash.
 
 Noun: a *snapshot* is one consistent state of a campaign's log: what is sealed and the whole commits that follow it.
 """
@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
@@ -35,9 +35,6 @@ from population.lineage.journal.segments import (
 )
 from population.lineage.journal.witness import check_witness, read_witness
 from population.lineage.journal.writer import read_tail
-
-if TYPE_CHECKING:
-    from population.lineage.sql.limits import QueryLimits
 
 _ATTEMPTS = 5
 
@@ -117,22 +114,6 @@ class LineageReader:
         for chunk in self._chunks(handle):
             content.update(chunk)
         return content.hexdigest()
-
-    def connect(self) -> Any:
-        """Returns an in-memory DuckDB connection with the views, for a notebook: it may do what its user may do."""
-        from population.lineage.sql.connection import open_connection
-
-        return open_connection(self)
-
-    def query(self, sql: str, limits: QueryLimits | None = None) -> Any:
-        """Returns the ``pyarrow.Table`` that one SELECT over the views yields; it can read nothing else.
-
-        Raises:
-            InputError: not one SELECT, DuckDB refused it, or a limit was met; the message says which.
-        """
-        from population.lineage.sql.query import run_query
-
-        return run_query(self, sql, limits)
 
     def snapshot(self, handle: str) -> Snapshot:
         """Returns one consistent state of a campaign's log. Raises NotFound and LineageCorrupt."""

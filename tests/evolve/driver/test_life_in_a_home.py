@@ -22,6 +22,7 @@ from fitness.evaluators.in_process import InProcessEvaluator
 from population.errors import ConfigError, EvaluatorFailed, InputError, StorageError
 from population.files.local_files import LocalFiles
 from population.lineage.journal.writer import LineageWriter
+from population.lineage.sql.query import run_query
 from tests.evolve import small, whole
 
 
@@ -177,9 +178,9 @@ def test_another_environment_is_told_field_by_field_and_gone_on_with_only_when_a
     summary = _launch(home, inexactly=True)
     assert summary["population"] == reference["population"]  # the bits happen to be the same
     assert summary["lineage"] != reference["lineage"]  # and still it is not the same lineage
-    rows = home.lineage_reader().query("SELECT kind FROM incidents WHERE NOT is_recovery").to_pylist()
+    rows = run_query(home.lineage_reader(), "SELECT kind FROM incidents WHERE NOT is_recovery").to_pylist()
     assert {"kind": "continued_inexactly"} in rows
-    (row,) = home.lineage_reader().query("SELECT environment FROM campaigns").to_pylist()
+    (row,) = run_query(home.lineage_reader(), "SELECT environment FROM campaigns").to_pylist()
     assert '"cpu":"NONE"' in row["environment"]
 
 

@@ -193,7 +193,7 @@ def test_bombs_are_dead_in_time_and_memory(planted: Planted, told: Told) -> None
 
 def test_the_secrets_would_be_found_by_a_connection_that_is_not_hardened(planted: Planted) -> None:
     """The plants are there and readable: what the others refuse, a notebook's connection may do."""
-    connection = LineageReader(LocalFiles(), planted.home).connect()
+    connection = open_connection(LineageReader(LocalFiles(), planted.home))
     try:
         found = connection.sql(planted.fill("SELECT content FROM read_text('{secret}')")).fetchall()
         assert SECRET in found[0][0]

@@ -15,6 +15,7 @@ from population.clock import ManualClock
 from population.errors import EvolveError, InputError, LineageCorrupt
 from population.files.local_files import LocalFiles
 from population.lineage import LineageReader, LineageWriter, QueryLimits
+from population.lineage.sql.query import run_query
 from tests.population.lineage.lineage_samples import sample_commit
 
 
@@ -32,7 +33,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_process_answers_as_a_reader_does(home: Path) -> None:
     sql = "SELECT * FROM scores JOIN recipes USING (individual) ORDER BY ALL"
-    assert evolve.open(home).query(sql).equals(LineageReader(LocalFiles(), home).query(sql))
+    assert evolve.open(home).query(sql).equals(run_query(LineageReader(LocalFiles(), home), sql))
     connection = evolve.open(home).connect()
     assert connection.sql("SELECT count(*) FROM individuals").fetchall() == [(48,)]
     connection.close()

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from evolve.home.home import Home
+from population.lineage.sql.query import run_query
 from tests.evolve import whole
 
 SQL = """
@@ -27,11 +28,11 @@ def test_every_answer_is_a_whole_number_of_committed_steps(tmp_path: Path) -> No
         assert Home.open(home).state_of(whole.HANDLE) == "running"
         reader = Home.open(home).lineage_reader()
         while driver.process.poll() is None:  # to its end, so also while the journal is sealed into segments
-            answers += reader.query(SQL).to_pylist()
+            answers += run_query(reader, SQL).to_pylist()
             time.sleep(0.02)
         code, out, err = driver.finish()
     assert code == 0, err
-    answers += Home.open(home).lineage_reader().query(SQL).to_pylist()
+    answers += run_query(Home.open(home).lineage_reader(), SQL).to_pylist()
 
     reader = Home.open(home).lineage_reader()
     batches = [sum(len(b.event) for b in commit.births) for commit in reader.commits(whole.HANDLE)]

@@ -29,6 +29,7 @@ from population.errors import DamageError, InputError, Locked, NotFound
 from population.lineage.journal.fsck import lineages_of
 from population.lineage.journal.witness import WITNESS
 from population.lineage.journal.writer import LineageWriter
+from population.lineage.sql.query import run_query
 from tests.evolve import small, whole
 from tests.evolve.kills import Killed, killed_at
 
@@ -203,7 +204,7 @@ def test_a_purge_that_was_cut_short_is_gone_on_with(
         with suppress(Died):
             purge(home, whole.HANDLE, SystemClock())
     assert json.loads((home.tombstones_root / f"{whole.HANDLE}.json").read_text())["purged"] is None
-    assert home.lineage_reader().query("SELECT campaign FROM campaigns").to_pylist() == [{"campaign": "other"}]
+    assert run_query(home.lineage_reader(), "SELECT campaign FROM campaigns").to_pylist() == [{"campaign": "other"}]
     assert home.campaigns() == home.lineage_reader().handles() == lineages_of(home.files, home.root) == ["other"]
     purge(home, whole.HANDLE, SystemClock())
     assert _objects(home) == other_alone

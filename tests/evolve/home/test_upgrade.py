@@ -21,6 +21,7 @@ from population.blocks.block import load_block
 from population.errors import InputError, Locked, NewerHome
 from population.files.local_files import LocalFiles
 from population.lineage.journal.writer import LineageWriter
+from population.lineage.sql.query import run_query
 from tests.evolve import small
 from tests.old_homes import unpack
 
@@ -70,7 +71,7 @@ def test_an_older_home_is_read_as_it_is(old: Home) -> None:
     assert old.lineage_reader().content_hash("done") == summary["lineage"]
     assert load_block(old.block_store(), summary["champion"]).id == summary["champion"]
     assert rebuild(old, summary["individual"])["same"] in (True, None)
-    count = old.lineage_reader().query("SELECT count(*) AS n FROM individuals WHERE campaign = 'done'").to_pylist()
+    count = run_query(old.lineage_reader(), "SELECT count(*) AS n FROM individuals WHERE campaign = 'done'").to_pylist()
     assert count == [{"n": summary["evaluations"]}]
 
 

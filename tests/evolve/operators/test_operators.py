@@ -141,7 +141,7 @@ def _fingerprint(key: str) -> str:
 
 def test_portable_operators_have_the_same_bits_on_other_instruction_sets() -> None:
     """ATen's kernels and the BLAS paths are both switched: neither may touch a portable operator."""
-    script = "import sys, json; sys.path.insert(0, '.'); from tests.evolve import test_operators as t; " + (
+    script = "import sys, json; sys.path.insert(0, '.'); from tests.evolve.operators import test_operators as t; " + (
         "print(json.dumps({k: t._fingerprint(k) for k in t.KEYS if t.operators.get(k).is_portable}))"
     )
     environment = {**os.environ, "ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"}

@@ -25,6 +25,7 @@ from population.errors import EvaluatorFailed, InputError, Locked, NotFound
 from population.graphs.graph import Channel, Node, OpGraph
 from population.lineage.format.records import Births, Commit, Measure
 from population.lineage.journal.writer import LineageWriter
+from population.lineage.sql.query import run_query
 from population.stacks.stack import Stack
 
 GRAPH = OpGraph.build(
@@ -117,7 +118,7 @@ class Scene:
         return cid
 
     def query(self, sql: str) -> list[dict[str, Any]]:
-        return self.home.lineage_reader().query(sql).to_pylist()
+        return run_query(self.home.lineage_reader(), sql).to_pylist()
 
     def promote(self, cid: str, name: str = "digits", **others: Any) -> Decision:
         settings: dict[str, Any] = {"floors": {"ultimate": 0.9}, "margin": 0.02, "clock": self.clock, **others}

@@ -25,6 +25,7 @@ from evolve.reports import pedigree
 from evolve.tracking.protocol import NullTracker
 from fitness.evaluators.in_process import InProcessEvaluator
 from population.errors import ConfigError, DamageError, EvaluatorFailed, InputError, JailUnavailable, NotFound
+from population.lineage.sql.query import run_query
 from tests.evolve import small, whole
 
 OTHERWISE = ("name=branch", "stop.generations=4", "operators.burst.settings.steps=6")
@@ -81,14 +82,14 @@ def test_a_fork_begins_with_the_members_of_that_step_and_says_so(home: Home) -> 
     summary = _fork(home, 3)
     assert (summary["campaign"], summary["state"], summary["generations"]) == ("branch", "done", 4)
     assert whole.commits_of(home.root) == before
-    (row,) = home.lineage_reader().query("SELECT * FROM campaigns WHERE campaign = 'branch'").to_pylist()
+    (row,) = run_query(home.lineage_reader(), "SELECT * FROM campaigns WHERE campaign = 'branch'").to_pylist()
     assert (row["forked_from"], row["forked_at"]) == (whole.HANDLE, 3)
-    adopted = home.lineage_reader().query(
+    sql = (
         "SELECT c.weights_digest = o.weights_digest AS same, o.campaign AS origin, o.step AS step, p.role AS role "
         "FROM individuals c JOIN parents p ON p.child = c.individual JOIN individuals o ON o.individual = p.parent "
         "WHERE c.campaign = 'branch' AND c.operator = 'adopt'"
-    )  # fmt: skip
-    rows = adopted.to_pylist()
+    )
+    rows = run_query(home.lineage_reader(), sql).to_pylist()
     assert len(rows) == 6
     assert all(
         row["same"] and row["origin"] == whole.HANDLE and row["step"] <= 3 and row["role"] == "origin" for row in rows

@@ -107,7 +107,7 @@ def test_a_slice_is_the_stack_built_narrow(stack, data):
         assert small.widths_of(row) == {s: min(w, widths[s]) for s, w in stack.widths_of(row).items()}
         for name, tensor in small.live_tensors(row).items():
             assert tuple(tensor.shape) == stack.graph.parameter_shape(name, small.widths_of(row))
-    assert row_digests(slice_stack(small, widths, "lite")) == small.digests()
+    assert row_digests(slice_stack(small, widths, "lite")) == row_digests(small)
 
 
 def test_slicing_at_full_width_keeps_the_tensors():

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from evolve.home.home import Home
+from population.lineage.sql.query import run_query
 from tests.evolve.cli.conftest import Done, Program, environment, run_apart
 
 DEAD = environment(MLFLOW_TRACKING_URI="http://127.0.0.1:9")
@@ -29,13 +30,13 @@ def test_a_home_without_heads_says_how_to_get_one(program: Program, tmp_path: Pa
 
 def test_the_standing_head_again_is_already_there_and_takes_no_look(own_home: Path, finished: Done) -> None:
     looks = "SELECT count(look) AS looks FROM promotions"
-    before = Home.open(own_home).lineage_reader().query(looks).to_pylist()
+    before = run_query(Home.open(own_home).lineage_reader(), looks).to_pylist()
     answer = run_apart(
         "promote", finished.summary["champion"][:12], "--name", "tiny", "--json", "--home", own_home, env=DEAD
     )
     assert answer.code == 0, answer.err
     assert json.loads(answer.out)["decision"] == "already there"
-    assert Home.open(own_home).lineage_reader().query(looks).to_pylist() == before
+    assert run_query(Home.open(own_home).lineage_reader(), looks).to_pylist() == before
 
 
 def test_a_refusal_ends_with_1_and_says_why(own_home: Path, finished: Done) -> None:

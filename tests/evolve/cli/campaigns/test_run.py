@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from evolve.home.home import Home
+from population.lineage.sql.query import run_query
 from tests.evolve.cli.conftest import Answer, Done, Program, command, environment, run_apart, write_config
 
 SAME = ("population", "lineage", "champion")
@@ -130,13 +131,10 @@ def test_queries_from_another_process_see_whole_steps_while_a_campaign_runs(tmp_
         _wait_for(process, home / "campaigns" / "tiny" / "journal-0.log", least=3000)
         seen: dict[int, int] = {}
         for _ in range(10):
-            rows = (
-                Home.open(home)
-                .lineage_reader()
-                .query(
-                    "SELECT step, count(DISTINCT i.individual) AS born, count(DISTINCT g.generation) AS told "
-                    "FROM individuals i FULL JOIN generations g USING (step) GROUP BY step"
-                )
+            rows = run_query(
+                Home.open(home).lineage_reader(),
+                "SELECT step, count(DISTINCT i.individual) AS born, count(DISTINCT g.generation) AS told "
+                "FROM individuals i FULL JOIN generations g USING (step) GROUP BY step",
             )
             found = {row["step"]: row["born"] for row in rows.to_pylist()}
             assert all(row["born"] and row["told"] == 1 for row in rows.to_pylist())  # both tables, or neither

@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 
 from evolve.home.home import Home
+from population.lineage.sql.query import run_query
 from tests.evolve.cli.conftest import Done, Program
 
 
 def parents_of(home: Path) -> dict[str, set[str]]:
-    rows = Home.open(home).lineage_reader().query("SELECT child, parent FROM parents").to_pylist()
+    rows = run_query(Home.open(home).lineage_reader(), "SELECT child, parent FROM parents").to_pylist()
     found: dict[str, set[str]] = {}
     for row in rows:
         found.setdefault(row["child"], set()).add(row["parent"])

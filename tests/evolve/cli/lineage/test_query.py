@@ -10,13 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from evolve.home.home import Home
+from population.lineage.sql.query import run_query
 from tests.evolve.cli.conftest import Done, Program
 
 SQL = "SELECT individual, generation, operator, weights_digest FROM individuals ORDER BY event"
 
 
 def truth(home: Path) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = Home.open(home).lineage_reader().query(SQL).to_pylist()
+    rows: list[dict[str, object]] = run_query(Home.open(home).lineage_reader(), SQL).to_pylist()
     return rows
 
 

@@ -18,6 +18,7 @@ from evolve.reports.html.sections import TIERS
 from population.clock import ManualClock
 from population.files.local_files import LocalFiles
 from population.lineage import LineageWriter
+from population.lineage.sql.query import run_query
 from tests.evolve.cli.conftest import Done, Program, write_config
 from tests.evolve.reports.html.pages import Page, page_of
 
@@ -32,7 +33,7 @@ def page(finished: Done) -> Page:
 @pytest.fixture(scope="module")
 def rows(finished: Done) -> Any:
     reader = Home.open(finished.home).lineage_reader()
-    return lambda sql: reader.query(sql).to_pylist()
+    return lambda sql: run_query(reader, sql).to_pylist()
 
 
 def test_every_section_stands_under_its_heading_and_the_navigation_leads_there(page: Page) -> None:

@@ -9,6 +9,7 @@ from population.lineage.format.records import Commit
 from population.lineage.format.schema import HOME_HANDLE
 from population.lineage.journal.reader import LineageReader
 from population.lineage.journal.writer import LineageWriter
+from population.lineage.sql.query import run_query
 
 JUDGED: dict[str, Any] = {
     "individual": "a" * 32,
@@ -35,11 +36,11 @@ def test_a_later_judgement_is_shown_among_scores_and_skills_and_comes_back_befor
         for _ in range(2):
             common = {name: JUDGED[name] for name in ("individual", "benchmark", "split", "tier", "repeat")}
             rest = {name: JUDGED[name] for name in ("num_samples", "flops", "sandbox_level", "environment")}
-            assert reader.query("SELECT * FROM scores ORDER BY objective").to_pylist() == [
+            assert run_query(reader, "SELECT * FROM scores ORDER BY objective").to_pylist() == [
                 {**common, "objective": "accuracy", "value": 0.5, **rest},
                 {**common, "objective": "bytes", "value": 3.0, **rest},
             ]
-            assert reader.query("SELECT * FROM skills ORDER BY skill").to_pylist() == [
+            assert run_query(reader, "SELECT * FROM skills ORDER BY skill").to_pylist() == [
                 {**common, "skill": "0", "value": 1.0},
                 {**common, "skill": "1", "value": None},
             ]

@@ -16,6 +16,7 @@ from population.lineage import LineageReader, LineageWriter
 from population.lineage.journal import compaction
 from population.lineage.journal.compaction import FAN_IN, groups_of, is_small
 from population.lineage.journal.segments import read_manifest, segments_dir
+from population.lineage.sql.query import run_query
 from tests.population.lineage.lineage_samples import flat, sample_births, sample_commit
 
 HANDLE, BIRTHS = "digits-1", 16
@@ -52,7 +53,7 @@ def test_many_short_runs_leave_few_files_and_the_same_lineage(place: tuple[FileS
     )
     assert flat(LineageReader(*place).commits(HANDLE)) == flat(LineageReader(*other).commits(HANDLE))
     assert LineageReader(*place).content_hash(HANDLE) == LineageReader(*other).content_hash(HANDLE)
-    found = LineageReader(*place).query("SELECT count(*) AS n, count(DISTINCT individual) AS d FROM individuals")
+    found = run_query(LineageReader(*place), "SELECT count(*) AS n, count(DISTINCT individual) AS d FROM individuals")
     assert found.to_pylist() == [{"n": seals * BIRTHS, "d": seals * BIRTHS}]
 
 
@@ -100,7 +101,7 @@ def test_a_reader_that_held_the_old_manifest_reads_the_new_one(place: tuple[File
         found = reader.content_hash(HANDLE)
         assert found == LineageReader(*place).content_hash(HANDLE)
     else:
-        found = reader.query("SELECT count(*) AS n FROM individuals").to_pylist()
+        found = run_query(reader, "SELECT count(*) AS n FROM individuals").to_pylist()
         assert found == [{"n": FAN_IN * BIRTHS}]
     assert files.is_merged
 
@@ -114,7 +115,7 @@ def test_a_damaged_small_segment_is_told_after_the_commits_before_it(place: tupl
     with pytest.raises(LineageCorrupt, match=r"births-1-1\.parquet"):
         next(commits)
     with pytest.raises(LineageCorrupt, match=r"births-1-1\.parquet"):
-        LineageReader(files, home).query("SELECT 1")
+        run_query(LineageReader(files, home), "SELECT 1")
 
 
 class _Failing:

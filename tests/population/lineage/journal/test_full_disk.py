@@ -14,6 +14,7 @@ from population.errors import StorageError
 from population.files.local_files import LocalFiles
 from population.lineage import LineageReader, LineageWriter
 from population.lineage.journal.fsck import check_lineage
+from population.lineage.sql.query import run_query
 from tests.population.lineage.lineage_samples import flat, sample_commit
 
 HANDLE = "digits-1"
@@ -73,7 +74,9 @@ def test_a_commit_that_calls_for_a_seal_on_a_full_disk_is_acknowledged_all_the_s
         ballast.unlink()
         for commit in commits[2:]:
             writer.commit(commit)
-        incidents = LineageReader(LocalFiles(), home).query("SELECT kind FROM incidents WHERE is_recovery").to_pylist()
+        incidents = run_query(
+            LineageReader(LocalFiles(), home), "SELECT kind FROM incidents WHERE is_recovery"
+        ).to_pylist()
     assert incidents == [{"kind": "seal_failed"}]
     assert flat(LineageReader(LocalFiles(), home).commits(HANDLE)) == flat(commits)
 

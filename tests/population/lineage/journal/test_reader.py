@@ -16,6 +16,7 @@ from population.errors import Locked
 from population.files.local_files import LocalFiles
 from population.lineage import LineageReader, LineageWriter
 from population.lineage.journal.segments import read_manifest
+from population.lineage.sql.query import run_query
 from tests.population.lineage.lineage_samples import flat, sample_commit
 
 HANDLE = "digits-1"
@@ -42,7 +43,7 @@ def test_a_reader_beside_a_writer_sees_whole_commits_in_ascending_number(tmp_pat
         reader, seen, looks = LineageReader(LocalFiles(), tmp_path), 0, 0
         sql = "SELECT (SELECT count(*) FROM individuals) AS births, (SELECT count(*) FROM generations) AS steps"
         while process.poll() is None or looks == 0:
-            row = reader.query(sql).to_pylist()[0]
+            row = run_query(reader, sql).to_pylist()[0]
             assert row["births"] == row["steps"] * births
             assert row["steps"] >= seen
             seen, looks = row["steps"], looks + 1
@@ -77,7 +78,7 @@ def _kill_writers(tmp_path: Path, kills: int) -> None:
     assert acknowledged > kills
     found = list(reader.commits(HANDLE))
     assert flat(found) == flat(sample_commit(step, births) for step in range(len(found)))
-    rows = reader.query("SELECT count(*) AS all_rows, count(DISTINCT individual) AS individuals FROM individuals")
+    rows = run_query(reader, "SELECT count(*) AS all_rows, count(DISTINCT individual) AS individuals FROM individuals")
     assert rows.to_pylist() == [{"all_rows": len(found) * births, "individuals": len(found) * births}]
 
 

@@ -18,6 +18,7 @@ from population.files.local_files import FileSystem, LocalFiles, MemoryFiles
 from population.lineage import Commit, LineageReader, LineageWriter
 from population.lineage.journal.segments import journal_path, read_manifest
 from population.lineage.journal.witness import witness_path
+from population.lineage.sql.query import run_query
 from tests.population.lineage.lineage_samples import flat, identity, sample_births, sample_campaign, sample_commit
 
 HANDLE = "digits-1"
@@ -226,9 +227,9 @@ def test_a_torn_end_is_cut_kept_aside_and_told(place):
         assert files.size(path.with_name(writer.recovered["kept_as"])) == writer.recovered["bytes"]
         writer.commit(commits[2])
         told = "SELECT step, kind FROM incidents WHERE is_recovery"
-        assert LineageReader(*place).query(told).to_pylist() == [{"step": 2, "kind": "torn_tail"}]
+        assert run_query(LineageReader(*place), told).to_pylist() == [{"step": 2, "kind": "torn_tail"}]
         writer.seal()
-        assert LineageReader(*place).query(told).to_pylist() == [{"step": 2, "kind": "torn_tail"}]
+        assert run_query(LineageReader(*place), told).to_pylist() == [{"step": 2, "kind": "torn_tail"}]
     reader = LineageReader(*place)
     assert flat(reader.commits(HANDLE)) == flat(commits)
 

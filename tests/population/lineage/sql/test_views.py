@@ -15,6 +15,8 @@ from population.clock import ManualClock
 from population.errors import InputError
 from population.files.local_files import LocalFiles, MemoryFiles
 from population.lineage import VIEW_NAMES, Commit, LineageReader, LineageWriter, QueryLimits
+from population.lineage.sql.connection import open_connection
+from population.lineage.sql.query import run_query
 from tests.population.lineage.lineage_samples import (
     MEASURES,
     SKILLS,
@@ -62,7 +64,7 @@ def reader(request, tmp_path_factory) -> LineageReader:
 
 
 def rows(reader: LineageReader, sql: str) -> list[dict[str, Any]]:
-    return reader.query(sql).to_pylist()
+    return run_query(reader, sql).to_pylist()
 
 
 def test_the_newcomers_query_answers(reader):
@@ -84,7 +86,7 @@ def test_the_newcomers_query_answers(reader):
 @pytest.mark.parametrize("view", VIEW_NAMES)
 def test_every_view_tells_each_columns_meaning(reader, view):
     described = rows(reader, f"DESCRIBE {view};")
-    assert [row["column_name"] for row in described] == reader.query(f"SELECT * FROM {view} LIMIT 1").schema.names
+    assert [row["column_name"] for row in described] == run_query(reader, f"SELECT * FROM {view} LIMIT 1").schema.names
     assert all(row["meaning"] and row["column_type"] for row in described)
     assert set(PROMISED.get(view, "").split()) <= {row["column_name"] for row in described}
 
@@ -205,7 +207,7 @@ def test_all_ancestors_are_one_recursive_query(reader):
 
 def test_ancestors_and_descendants_are_functions_of_an_id(reader):
     parents, children = pedigree()
-    shared = reader.connect()
+    shared = open_connection(reader)
     try:
         for name, edges, event in (
             ("ancestors", parents, 70),
@@ -215,7 +217,7 @@ def test_ancestors_and_descendants_are_functions_of_an_id(reader):
             wanted = sorted(closure(edges, identity(event)))
             assert len(wanted) > 5
             sql = f"SELECT * FROM {name}('{identity(event)}') ORDER BY 1"
-            assert reader.query(sql).to_pydict() == {"individual": wanted}
+            assert run_query(reader, sql).to_pydict() == {"individual": wanted}
             assert shared.sql(sql).fetchall() == [(one,) for one in wanted]
     finally:
         shared.close()
@@ -238,7 +240,7 @@ def test_a_pedigree_begins_with_an_id_or_the_beginning_of_just_one(reader):
     assert short == whole_rows != []
     for text, said in (("'nobody'", "no individual nobody"), ("NULL", "no individual NULL"), ("''", "more than one")):
         with pytest.raises(InputError, match=said):
-            reader.query(f"FROM ancestors({text})")
+            run_query(reader, f"FROM ancestors({text})")
 
 
 def test_pedigrees_run_across_campaigns_and_to_what_is_not_there(tmp_path):
@@ -255,13 +257,13 @@ def test_pedigrees_run_across_campaigns_and_to_what_is_not_there(tmp_path):
     everyone = sample_births(0, 3 * BIRTHS)
     parents = {one: set(of) for one, of in zip(everyone.individual, everyone.parents, strict=True)}
     wanted = sorted(closure(parents, identity(47)))
-    assert reader.query(f"FROM ancestors('{identity(47)}') ORDER BY 1").to_pydict() == {"individual": wanted}
+    assert run_query(reader, f"FROM ancestors('{identity(47)}') ORDER BY 1").to_pydict() == {"individual": wanted}
     assert rows(reader, "FROM ancestors('fork 3')") == [{"individual": "purged"}]
     assert rows(reader, "SELECT count(*) AS n FROM descendants('purged')") == [{"n": BIRTHS}]
 
 
 def test_a_notebooks_connection_has_the_views(reader):
-    connection = reader.connect()
+    connection = open_connection(reader)
     try:
         assert connection.sql("SELECT count(*) FROM individuals").fetchall() == [(STEPS * BIRTHS,)]
     finally:
@@ -270,7 +272,9 @@ def test_a_notebooks_connection_has_the_views(reader):
 
 def test_a_home_without_lineages_has_empty_views(tmp_path):
     assert (
-        LineageReader(LocalFiles(), tmp_path).query("SELECT * FROM individuals JOIN scores USING (individual)").num_rows
+        run_query(
+            LineageReader(LocalFiles(), tmp_path), "SELECT * FROM individuals JOIN scores USING (individual)"
+        ).num_rows
         == 0
     )
 
@@ -320,7 +324,7 @@ def test_a_query_reads_views_and_nothing_else(tmp_path, sql, message):
     (home / "secret.csv").write_text("a\nhunter2\n")
     before = sorted(home.rglob("*"))
     with pytest.raises(InputError, match=message) as caught:
-        LineageReader(LocalFiles(), home).query(sql.format(home=home))
+        run_query(LineageReader(LocalFiles(), home), sql.format(home=home))
     assert "hunter2" not in str(caught.value)
     assert sorted(home.rglob("*")) == before
 
@@ -329,13 +333,14 @@ def test_a_query_reads_views_and_nothing_else(tmp_path, sql, message):
     "sql", ["SHOW TABLES", "EXPLAIN SELECT * FROM scores", "SUMMARIZE generations", "FROM range(3)"]
 )
 def test_a_query_may_ask_about_the_views(reader, sql):
-    assert reader.query(sql).num_rows > 0
+    assert run_query(reader, sql).num_rows > 0
 
 
 def test_a_query_that_takes_too_long_is_stopped(reader):
     started = time.monotonic()
     with pytest.raises(InputError, match=r"stopped after 0\.2 s"):
-        reader.query(
+        run_query(
+            reader,
             "SELECT count(*) FROM range(10000000) a, range(10000000) b WHERE a.range * b.range % 7 = 3",
             QueryLimits(0.2),
         )
@@ -344,10 +349,10 @@ def test_a_query_that_takes_too_long_is_stopped(reader):
 
 def test_a_query_that_needs_too_much_memory_is_refused(reader):
     with pytest.raises(InputError, match="needs more than 64MB of memory"):
-        reader.query("SELECT list(range) FROM range(100000000)", QueryLimits(memory="64MB"))
+        run_query(reader, "SELECT list(range) FROM range(100000000)", QueryLimits(memory="64MB"))
 
 
 def test_a_query_with_too_many_rows_is_refused_not_cut(reader):
-    assert reader.query("FROM range(10)", QueryLimits(rows=10)).num_rows == 10
+    assert run_query(reader, "FROM range(10)", QueryLimits(rows=10)).num_rows == 10
     with pytest.raises(InputError, match="more than 10 rows"):
-        reader.query("FROM range(11)", QueryLimits(rows=10))
+        run_query(reader, "FROM range(11)", QueryLimits(rows=10))
