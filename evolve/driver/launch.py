@@ -9,7 +9,7 @@ import gc
 import itertools
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,20 +22,18 @@ from evolve.campaign.lifecycle import mark_commit
 from evolve.campaign.state import State, Turn
 from evolve.campaign.summary import Progress, progress_of, summary_of
 from evolve.campaign.transition import accept, begin
-from evolve.config.campaign import CampaignConfig
 from evolve.driver.disk_full import DiskFull, Patience, PatientShelf, is_full, keep_reserve, release_reserve
 from evolve.driver.evaluators import make_evaluator
 from evolve.driver.loop import Hands, drive
 from evolve.driver.requests import Desk, Interrupted
 from evolve.home.home import CONFIG_FILE, DATA_FILE, SUMMARY_FILE, Home
-from evolve.home.kept_data import keep_copy, located
-from evolve.home.origins import ORIGIN_FILE, campaign_by_key, origin_of
+from evolve.home.kept_data import keep_copy
+from evolve.home.origins import ORIGIN_FILE, campaign_by_key
 from evolve.home.summary_file import read_summary
 from evolve.planning.isolation_rules import check_user_code
-from evolve.planning.origin import Origin
-from evolve.planning.plan import Plan, make_plan
+from evolve.planning.plan import Plan
 from evolve.recovery.checkpoints import Checkpoints
-from evolve.recovery.forked_plan import founder_rows, with_origin
+from evolve.recovery.forked_plan import founder_rows
 from evolve.recovery.other_environment import recorded_environment, refusal, resume_inexactly
 from evolve.recovery.replay import resume
 from evolve.recovery.shelf import StoreShelf
@@ -75,7 +73,7 @@ class _Job:
 
 
 def launch(
-    config: CampaignConfig,
+    plan: Plan,
     home: Home,
     *,
     again: bool = False,
@@ -84,7 +82,6 @@ def launch(
     tracker: Tracker,
     interrupted: threading.Event,
     clock: Clock | None = None,
-    origin: Origin | None = None,
     extension: Extended | None = None,
     inexactly: bool = False,
     disk_wait_s: float | None = None,
@@ -93,9 +90,9 @@ def launch(
     """Returns the summary of a campaign, computed now or found done in this home.
 
     Args:
+        plan: as ``evolve.recovery.forked_plan.plan_in`` makes it of a config.
         again: compute it even where it is done, and compare the hashes.
         handle: go on with this campaign of the home, whatever others have the same key.
-        origin: begin with the members of another campaign; of a ``handle`` its own is known.
         extension: so much more of a finished campaign; ``handle`` names it.
         inexactly: go on also where the environment is not the one it was begun in.
         disk_wait_s: how long to wait for space on a full disk before the campaign is paused; None: not at all, and a full
@@ -103,29 +100,30 @@ def launch(
 
     Raises:
         Interrupted: asked to end; the lineage is whole, and launching again goes on.
-        ConfigError, InvalidGraph: the config does not fit, or the environment; nothing was computed.
+        ConfigError: the environment is another one; nothing was computed.
         InputError: an extension of a campaign that is not finished; a home of an older format.
         Locked: another process runs this campaign. DiskFull: and the campaign is paused.
     """
     home.check_current()
-    if handle is not None:
-        origin = origin_of(home, handle)
-    plan = with_origin(make_plan(located(config, home)), origin)
-    config = plan.config  # with what follows from the data written out
     known = dict(campaign_by_key(home, plan.key.hex()))
     done = [name for name, state in known.items() if state == "done"]
     wanted = handle if handle is not None else done[0] if done and not again else None
     if wanted in done and extension is None:
         return {**_required_summary(home, str(wanted)), "already_done": True, "again": None}
-    unfinished = [name for name, state in known.items() if state in UNFINISHED and home.summary_of(name) is None]
     if wanted is None:
-        wanted = unfinished[0] if unfinished and not again else _begin_folder(home, plan, config)
-    earlier = next(
-        (name for name in done if name != wanted and not _required_summary(home, name).get("extended")), None
-    )
+        wanted = _unfinished(home, known) if not again else None
+    if wanted is None:
+        wanted = _begin_folder(home, plan)
+    earlier = [name for name in done if name != wanted and not _required_summary(home, name).get("extended")]
     clock = clock or SystemClock()
     job = _Job(home, wanted, progress, tracker, interrupted, clock, extension, inexactly, disk_wait_s, say)
-    return _run(plan, job, earlier)
+    return _run(plan, job, earlier[0] if earlier else None)
+
+
+def _unfinished(home: Home, known: Mapping[str, str]) -> str | None:
+    """Returns the campaign to go on with, of those that the home knows with their states."""
+    found = (name for name, state in known.items() if state in UNFINISHED and home.summary_of(name) is None)
+    return next(found, None)
 
 
 def _run(plan: Plan, job: _Job, earlier: str | None) -> dict[str, Any]:
@@ -355,13 +353,13 @@ def _conclude(plan: Plan, job: _Job, earlier: str | None, state: State, seconds:
         before = _required_summary(home, earlier)
         compared = {f"{name}_same": summary[name] == before[name] for name in ("population", "lineage", "champion")}
         compared["earlier"] = earlier
-    path = home.campaign_dir(handle) / SUMMARY_FILE
-    home.files.write_atomic(path, json.dumps(summary, indent=2).encode() + b"\n", mode=0o644, replace=True)
+    home.write_summary(handle, summary)
     job.tracker.finish(summary, summary["front"])
     return {**summary, "already_done": False, "again": compared}
 
 
-def _begin_folder(home: Home, plan: Plan, config: CampaignConfig) -> str:
+def _begin_folder(home: Home, plan: Plan) -> str:
+    config = plan.config  # with what follows from the data written out
     keep_copy(config, home)
     handle = home.new_handle(config.name)
     folder: Path = home.campaign_dir(handle)

@@ -8,9 +8,8 @@ Nouns: *model* (the module and the block that it became).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
@@ -22,19 +21,15 @@ from evolve.planning.isolation_rules import is_enough
 from evolve.planning.origin import Founder, Origin
 from evolve.planning.plan import benchmark_of
 from fitness.benchmarks.benchmark import Benchmark
-from population.blocks.block import TensorBlock, load_block
+from population.blocks.block import TensorBlock
 from population.errors import ConfigError, InputError
 from population.files.user_file import read_user_file
 from population.stacks.row_format import encode_rows, row_digests
-from population.stacks.tiers import WIDEST
 
 if TYPE_CHECKING:
     from evolve.home.home import Home
-    from evolve.promotion.promote import Decision
 
 MAX_FILE_BYTES = 1 << 30
-#: Objectives that say what a block costs, which is told beside its scores.
-COSTS = ("bytes", "flops")
 
 
 def with_model(config: CampaignConfig, home: Home) -> tuple[CampaignConfig, Origin]:
@@ -101,25 +96,3 @@ def _source(model: ModelConfig, benchmark: Benchmark) -> Source:
 
 def _content(path: str) -> bytes:
     return read_user_file(path, MAX_FILE_BYTES, f"model: {path}", error=ConfigError)
-
-
-def comparison(home: Home, block: str, decision: Decision) -> list[dict[str, Any]]:
-    """Returns what a model and each tier of a champion reach and cost, as the gate saw them: one entry each, the model first.
-
-    Where another block stood under the name, the gate compared with that one: it follows the model, which has no scores then.
-    """
-    store = home.block_store()
-    model, better, before = load_block(store, block), load_block(store, decision.block), decision.compared_with
-    scores, flops = decision.heldout_of_standing.get(WIDEST, {}), model.flops()
-    entries = [_entry("model", model, WIDEST, scores if before == block else {}, flops)]
-    if before not in ("", block) and store.has(before):
-        entries.append(_entry("head before", load_block(store, before), WIDEST, scores, flops))
-    tiers = reversed(better.tier_names)
-    return [*entries, *(_entry(tier, better, tier, decision.heldout.get(tier, {}), flops) for tier in tiers)]
-
-
-def _entry(name: str, block: TensorBlock, tier: str, scores: Mapping[str, float], flops: int) -> dict[str, Any]:
-    numbers = sum(tensor.numel() for tensor in block.tensors_of(tier).values())
-    own = block.flops(tier)
-    told = {metric: value for metric, value in scores.items() if metric not in COSTS}
-    return {"what": name, "heldout": told, "flops": own, "share": own / max(flops, 1), "parameters": numbers}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from evolve import operators
@@ -52,16 +52,20 @@ class Candidate:
     level: str | None = None
 
 
-def find_candidate(home: Home, block_id: str) -> Candidate:
-    """Returns what is known of a block of the store. Raises DamageError."""
+def find_candidate(home: Home, block_id: str, plan: Plan | None = None) -> Candidate:
+    """Returns what is known of a block of the store. Raises DamageError.
+
+    Args:
+        plan: one that is at hand; it is used where the block comes from its campaign.
+    """
     connection = open_connection(home.lineage_reader())
     try:
-        return _find(home, connection, block_id)
+        return _find(home, connection, block_id, plan)
     finally:
         connection.close()
 
 
-def _find(home: Home, connection: Any, block_id: str) -> Candidate:
+def _find(home: Home, connection: Any, block_id: str, known: Plan | None) -> Candidate:
     block = load_block(home.block_store(), block_id)
     query = "SELECT individual, campaign FROM individuals WHERE block = $1 ORDER BY step DESC, individual LIMIT 1"
     found = connection.execute(query, [block_id]).fetchone()
@@ -74,7 +78,7 @@ def _find(home: Home, connection: Any, block_id: str) -> Candidate:
     objections = _gaps(connection, individual, leaves_of(home, unread.append), unread)
     plan: Plan | None = None
     try:
-        plan = make_plan(located(_config_of(connection, campaign), home))
+        plan = _plan_of(home, _config_of(connection, campaign), known)
     except InputError as error:
         objections.append(f"the config of campaign {campaign!r} cannot be used again: {error}")
     else:
@@ -82,6 +86,13 @@ def _find(home: Home, connection: Any, block_id: str) -> Candidate:
     query = "SELECT DISTINCT sandbox_level FROM scores WHERE individual = $1 AND split = 'validation'"
     level = lowest(row[0] for row in connection.execute(query, [individual]).fetchall())
     return Candidate(block_id, block, individual, campaign, plan, tuple(objections), level)
+
+
+def _plan_of(home: Home, config: CampaignConfig, known: Plan | None) -> Plan:
+    """Returns the plan of a recorded config, without its origin."""
+    if known is not None and (known.config.key, known.config.promote) == (config.key, config.promote):
+        return replace(known, key=config.key)
+    return make_plan(located(config, home))
 
 
 def _config_of(connection: Any, campaign: str) -> CampaignConfig:

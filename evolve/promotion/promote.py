@@ -81,6 +81,7 @@ def promote(
     clock: Clock | None = None,
     tracker: Tracker | None = None,
     judge: Judge | None = None,
+    plan: Plan | None = None,
 ) -> Decision:
     """Decides whether a block becomes the production head ``name``, and makes it so.
 
@@ -89,7 +90,7 @@ def promote(
         floors: accuracy or R2 on held-out rows by tier that a first head must reach; the campaign's config's where None.
         margin: how much worse a later head may be at the edge of its bound; the config's, else 0.02, where None.
         accept_level: the least isolation that the scores it rests on may have been made at.
-        judge: a process of its own where None; it is closed here only then.
+        judge: a process of its own where None; it is closed here only then. plan: as of ``find_candidate``.
 
     Raises:
         NotFound: no such block. Locked: another process decides. EvaluatorFailed: no judge can be had; the look that was
@@ -117,7 +118,7 @@ def promote(
             )
         else:
             decision = gate.decide(
-                find_candidate(home, block_id), name, standing, Wishes(floors, margin, accept_level), judge
+                find_candidate(home, block_id, plan), name, standing, Wishes(floors, margin, accept_level), judge
             )
     _announce(home, tracker)
     return decision

@@ -18,6 +18,7 @@ from evolve.recipes.recipe import Recipe
 from evolve.strategies import Judged, Outcome, Problem, Strategy
 
 if TYPE_CHECKING:
+    from evolve.config.campaign import CampaignConfig
     from evolve.home.home import Home
 
 
@@ -74,9 +75,21 @@ def with_origin(plan: Plan, origin: Origin | None) -> Plan:
     return replace(plan, key=key, problem=replace(plan.problem, key=key), strategy=strategy, origin=origin)
 
 
+def plan_in(home: Home, config: CampaignConfig, *, handle: str | None = None, origin: Origin | None = None) -> Plan:
+    """Returns the plan of a config for this home, whose copy of its data is read where it has one.
+
+    Args:
+        handle: the campaign of the home that the config belongs to; its origin is known.
+        origin: begin with the members of another campaign.
+
+    Raises: as ``make_plan``; DamageError: the record of a fork cannot be read.
+    """
+    return with_origin(make_plan(located(config, home)), origin if handle is None else origin_of(home, handle))
+
+
 def plan_of(home: Home, handle: str) -> Plan:
     """Returns the plan of a campaign of this home, forked or not."""
-    return with_origin(make_plan(located(home.config_of(handle), home)), origin_of(home, handle))
+    return plan_in(home, home.config_of(handle), handle=handle)
 
 
 def founder_rows(plan: Plan, events: Sequence[int]) -> dict[int, bytes]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evolve.home.kept_data import located
 from evolve.side_files import COUNT_OR_NONE, NUMBERS, TEXT, check_fields, read_json
 from fitness.processes.verdicts import one_line
 from fitness.scoring.score_sheet import has_plugins
@@ -22,7 +21,6 @@ from population.stacks.stack import Stack
 from population.stacks.tiers import WIDEST
 
 if TYPE_CHECKING:
-    from evolve.config.campaign import CampaignConfig
     from evolve.home.home import Home
     from evolve.planning.plan import Plan
     from fitness.benchmarks.benchmark import Benchmark
@@ -60,7 +58,7 @@ class Baseline:
     missing: str = ""
 
 
-def baselines_of(config: CampaignConfig, home: Home, campaign: str) -> list[Baseline]:
+def baselines_of(plan: Plan, home: Home, campaign: str) -> list[Baseline]:
     """Returns the baselines of a campaign's benchmark; computed once, and kept beside the campaign's config if none is missing.
 
     Nothing here fails a finished campaign: a method that fails is listed as missing, a file that cannot be read is computed
@@ -70,7 +68,7 @@ def baselines_of(config: CampaignConfig, home: Home, campaign: str) -> list[Base
     kept = _read(home.files, path)
     if kept is not None:
         return kept
-    found = compute(located(config, home))
+    found = compute(plan)
     if not any(baseline.missing for baseline in found):
         data = json.dumps([_to_value(baseline) for baseline in found], indent=2).encode() + b"\n"
         with suppress(StorageError):
@@ -95,15 +93,13 @@ def _read(files: FileSystem, path: Path) -> list[Baseline] | None:
     return [Baseline(entry["name"], entry["scores"], entry["flops"]) for entry in entries]
 
 
-def compute(config: CampaignConfig) -> list[Baseline]:
+def compute(plan: Plan) -> list[Baseline]:
     """Returns what plain methods reach on what the campaign was judged on: a plainly trained network, a support vector
     machine and a linear model on rows; random actions in episodes."""
-    from evolve.planning.plan import make_plan
     from fitness.benchmarks.benchmark import Benchmark
     from fitness.benchmarks.episodes import Episodes
     from population.stacks.threads import single_threaded
 
-    plan = make_plan(config)
     if isinstance(plan.benchmark, Episodes):
         return _tried("random actions", lambda: [_random_actions(plan.benchmark)])
     benchmark = plan.benchmark

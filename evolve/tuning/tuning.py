@@ -26,6 +26,7 @@ from evolve.driver.requests import Desk, Interrupted
 from evolve.home.home import Home
 from evolve.home.origins import campaign_by_key
 from evolve.planning.plan import Plan, make_plan
+from evolve.recovery.forked_plan import plan_in
 from evolve.recovery.replay import replay
 from evolve.tracking.protocol import Tracker
 from evolve.tuning.search_space import Space, check_tier, make_space, objective_of
@@ -140,7 +141,7 @@ def _run(tuning: Tuning, study: Study, means: Means, trial: Trial) -> Trial:
     watch = _Watch(tuning, study, means, trial)
     try:
         config = _config_of(tuning, trial)
-        plan = make_plan(config)
+        plan = plan_in(means.home, config)
         watch.look_back(plan)
         state, value, reason = _judged(tuning, watch, plan)
     except (DamageError, JailUnavailable):
@@ -187,7 +188,7 @@ class _Watch:
         """Returns the summary of the campaign; None where it was stopped for the study."""
         try:
             self._summary = launch(
-                plan.config,
+                plan,
                 self._means.home,
                 handle=self._known or None,
                 again=self._is_spoilt,

@@ -25,6 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from evolve.recovery.forked_plan import plan_in
 from tests.evolve import whole
 
 #: What changes a disk. A driver does no other writing through these: it talks to workers over sockets.
@@ -154,7 +155,7 @@ def _drive(task: Task) -> None:
         return
     config = load_config(Path(task.config), [*task.overrides, f"run.workers={task.workers}", "run.address=local"])
     summary = launch(
-        config,
+        plan_in(Home.create(Path(task.home)), config),
         Home.create(Path(task.home)),
         progress=lambda _: None,
         tracker=NullTracker(),

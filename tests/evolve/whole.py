@@ -19,6 +19,7 @@ from evolve.campaign.summary import Progress
 from evolve.config.campaign import CampaignConfig, load_config
 from evolve.driver.launch import launch
 from evolve.home.home import Home
+from evolve.recovery.forked_plan import plan_in
 from evolve.tracking.protocol import NullTracker
 from population.errors import LineageCorrupt, NotFound
 from population.files.local_files import LocalFiles
@@ -59,7 +60,7 @@ def run_in(
 ) -> dict[str, Any]:
     """Launches the small campaign in this process, in the home at this path, made where there is none."""
     return launch(
-        config(*overrides),
+        plan_in(Home.create(home), config(*overrides)),
         Home.create(home),
         again=again,
         progress=progress,

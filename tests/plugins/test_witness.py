@@ -164,7 +164,7 @@ def test_the_plainly_trained_network_is_made_and_judged_without_a_trace(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(baselines.PLAIN_SETTINGS, "steps", 200)
-    found = baselines.compute(check_config(rows_config(scene, own=False)))[0]
+    found = baselines.compute(make_plan(check_config(rows_config(scene, own=False))))[0]
     assert (found.name, found.missing) == ("the same network, plainly trained", "")
     assert 0.6 < found.scores["heldout"] <= 1.0
     assert scene.traces() == {}

@@ -138,7 +138,6 @@ def reference(kind: str, exhausted: tuple[tuple[int, str], ...] = ()) -> dict[st
     """Returns the hashes of the campaign that nothing happened to, but that these units could not be judged."""
     with _place() as root, pytest.MonkeyPatch.context() as patch:
         patch.setattr(launching, "make_evaluator", lambda plan: Undisturbed(kind, dict(exhausted)))
-        patch.setattr(launching, "make_plan", lambda config: plan_of(kind))
         patch.setattr(materialising, "materialise", oracle_of(kind).make)
         summary = _launch(kind, Home.create(root), ManualClock(), threading.Event())
     return {name: summary[name] for name in SAME}
@@ -191,7 +190,6 @@ class Campaign:
         )  # parsing it is no part of this
         patch.setattr(Home, "files", property(lambda home: self._disk))
         patch.setattr(launching, "make_evaluator", self._make_evaluator)
-        patch.setattr(launching, "make_plan", lambda config: plan_of(self.kind))
         patch.setattr(materialising, "materialise", oracle_of(self.kind).make)
 
     def _live(self, root: Path) -> dict[str, Any]:
@@ -274,9 +272,8 @@ class Campaign:
 
 
 def _launch(kind: str, home: Home, clock: Any, interrupted: threading.Event) -> dict[str, Any]:
-    config = plan_of(kind).config
     return launching.launch(
-        config, home, progress=lambda _: None, tracker=NullTracker(), interrupted=interrupted, clock=clock
+        plan_of(kind), home, progress=lambda _: None, tracker=NullTracker(), interrupted=interrupted, clock=clock
     )
 
 

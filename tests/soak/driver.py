@@ -20,6 +20,7 @@ from evolve.campaign.summary import Progress
 from evolve.driver.launch import launch
 from evolve.driver.loop import Interrupted
 from evolve.home.home import Home
+from evolve.recovery.forked_plan import plan_in
 from evolve.tracking.protocol import NullTracker
 from population.errors import EvaluatorFailed
 from tests.evolve import whole
@@ -50,7 +51,7 @@ def _run(home: Home, seed: str, rng: np.random.Generator) -> None:
         before = set(home.campaigns())
         try:
             summary = launch(
-                config,
+                plan_in(home, config, handle=handle),
                 home,
                 again=handle is None,
                 handle=handle,

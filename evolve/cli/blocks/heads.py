@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evolve.cli.shared import options, output
-from evolve.cli.shared.trackers import catch_up, tracking
+from evolve.driver.trackers import catch_up, tracking
 
 #: As people read them: the narrowest first.
 TIERS = ("lite", "pro", "ultimate")
@@ -60,7 +60,7 @@ def promote(
         )
     opened = options.open_home(home)
     cid, floors = resolve_block(opened, block), _floors(floor)
-    with tracking(opened) as tracker:
+    with tracking(opened, output.note) as tracker:
         decision = promotion.promote(
             opened, cid, name, floors=floors, margin=margin, accept_level=accept_level, tracker=tracker
         )
@@ -84,7 +84,7 @@ def rollback(
     from evolve.promotion import promote as promotion
 
     opened = options.open_home(home)
-    with tracking(opened) as tracker:
+    with tracking(opened, output.note) as tracker:
         decision = promotion.rollback(opened, name, tracker=tracker)
     if as_json:
         output.show_json(to_value(decision, name))

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from evolve.cli.campaigns.run import DISK_WAIT_S, Address, DiskWait, Seed, Workers, as_overrides, carry_out
+from evolve.cli.campaigns.run import DISK_WAIT_S, Address, DiskWait, Seed, Workers, as_overrides, carried_out
 from evolve.cli.shared import options
 
 
@@ -39,19 +39,18 @@ def fork(
     """
     from evolve.config.campaign import load_config
     from evolve.home.home import CONFIG_FILE
-    from evolve.home.kept_data import located
-    from evolve.planning.plan import make_plan
     from evolve.recovery.fork import make_origin
+    from evolve.recovery.forked_plan import plan_in, with_origin
 
     opened = options.open_home(home)
     handle, step = _target(opened, campaign)
     path = opened.campaign_dir(handle) / CONFIG_FILE
     before = load_config(path)
     called = f"name={name or before.name + '-fork'}"
-    config = located(load_config(path, [*(overrides or ()), *as_overrides(seed, workers, address), called]), opened)
-    make_plan(config)
-    origin = make_origin(opened, handle, step, config)
-    carry_out(config, opened, as_json=as_json, origin=origin, disk_wait_s=disk_wait)
+    config = load_config(path, [*(overrides or ()), *as_overrides(seed, workers, address), called])
+    plan = plan_in(opened, config)  # what does not fit is said before anything is computed
+    plan = with_origin(plan, make_origin(opened, handle, step, config))
+    carried_out(plan, opened, as_json=as_json, disk_wait_s=disk_wait)
 
 
 def _target(home: Any, text: str) -> tuple[str, int | None]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,14 +13,13 @@ import typer
 from evolve.cli.campaigns.table_notes import show_table
 from evolve.cli.shared import options, output
 from evolve.cli.shared.interruption import Interruption
-from evolve.cli.shared.trackers import tracking
 
 if TYPE_CHECKING:
     from evolve.campaign.events import Extended
     from evolve.config.campaign import CampaignConfig
+    from evolve.driver.carry_out import CarriedOut, Watch
     from evolve.home.home import Home
-    from evolve.promotion.promote import Decision
-    from evolve.tracking.protocol import Tracker
+    from evolve.planning.plan import Plan
 
 Seed = Annotated[int | None, typer.Option(min=0, help="The root of all randomness.", show_default="the config's")]
 Workers = Annotated[
@@ -80,26 +81,27 @@ def run(
 
     extra = [*(overrides or ()), *as_overrides(seed, workers, address, accept_level)]
     checked = load_config(config, extra)
+    asked: dict[str, Any] = {"as_json": as_json, "again": again, "disk_wait_s": disk_wait}
     if checked.model is not None:
-        _improve(checked, options.create_home(home), as_json=as_json, again=again, disk_wait_s=disk_wait)
+        _improve(checked, options.create_home(home), **asked)
         return
     plan = make_plan(checked)  # everything that can be wrong is found before anything is made
     if plan.benchmark.preparation is not None:
         show_table(plan.benchmark.preparation.report)
-    carry_out(plan.config, options.create_home(home), as_json=as_json, again=again, disk_wait_s=disk_wait)
+    carried_out(plan, options.create_home(home), **asked)
 
 
 def _improve(config: CampaignConfig, home: Home, **asked: Any) -> None:
     """Takes a model in, and carries its campaign out."""
     from evolve.models.founder import with_model
-    from evolve.planning.plan import make_plan
+    from evolve.recovery.forked_plan import plan_in
 
     assert config.model is not None
     output.note(f"taking {config.model.path} in: its code runs in the jail ...")
     config, origin = with_model(config, home)
-    plan = make_plan(config)
+    plan = plan_in(home, config, origin=origin)
     output.note(f"it is block {config.model.block if config.model else ''}; the campaign begins with it")
-    carry_out(plan.config, home, origin=origin, **asked)
+    carried_out(plan, home, **asked)
 
 
 def resume(
@@ -139,22 +141,16 @@ def resume(
     from evolve.cli.campaigns.pause import the_one
     from evolve.config.campaign import load_config
     from evolve.home.home import CONFIG_FILE
+    from evolve.recovery.forked_plan import plan_in
 
     opened = options.open_home(home)
     extension = _extension(evaluations, generations)
     states = ("done",) if extension else ("interrupted", "paused", "stopped", "failed")
     handle = the_one(opened, campaign, states, "resume")
     overrides = as_overrides(None, workers, address, accept_level)
-    config = load_config(opened.campaign_dir(handle) / CONFIG_FILE, overrides)
-    carry_out(
-        config,
-        opened,
-        as_json=as_json,
-        handle=handle,
-        extension=extension,
-        inexactly=continue_inexact,
-        disk_wait_s=disk_wait,
-    )
+    plan = plan_in(opened, load_config(opened.campaign_dir(handle) / CONFIG_FILE, overrides), handle=handle)
+    asked: dict[str, Any] = {"extension": extension, "inexactly": continue_inexact, "disk_wait_s": disk_wait}
+    carried_out(plan, opened, as_json=as_json, handle=handle, **asked)
 
 
 def _extension(evaluations: str | None, generations: str | None) -> Extended | None:
@@ -182,45 +178,36 @@ def as_overrides(
     return [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
 
 
-def carry_out(config: CampaignConfig, home: Home, *, as_json: bool, handle: str | None = None, **asked: Any) -> None:
-    """Launches a campaign and promotes its champion where the config asks for it; prints what came of it.
+def carried_out(plan: Plan, home: Home, *, as_json: bool, handle: str | None = None, **asked: Any) -> None:
+    """Carries a campaign out, shows how it goes, and prints what came of it.
 
     Args:
-        asked: what ``launch`` is told besides.
+        asked: what ``launch`` is asked besides.
     """
     from evolve.display import program
+    from evolve.driver.carry_out import carry_out
     from evolve.driver.requests import Interrupted
+    from evolve.driver.trackers import tracking
 
+    asked |= {"handle": handle, "watching": _watching(), "say": output.note}
     try:
-        with tracking(home) as tracker:
-            summary = _launch(config, home, tracker, handle=handle, **asked)
-            decision = _promote(config, home, summary, tracker)
+        with tracking(home, output.note) as tracker:
+            found = carry_out(plan, home, tracker=tracker, **asked)
     except Interrupted as stopped:
         output.note(str(stopped))
         name = stopped.campaign or handle
         output.note(f"go on with it: {program()} resume{' ' + name if name else ''}")
         raise typer.Exit(130) from None
-    if config.model is not None and decision is not None:
-        summary["improved"] = _improved(config, home, decision)
     if as_json:
-        output.show_json(summary)
+        output.show_json(found.summary)
     else:
-        _show_page(summary, decision, config, home)
-        _show_improved(summary.get("improved"))
-    if summary["state"] == "failed":
+        _show_page(plan, home, found)
+        _show_improved(found.summary.get("improved"))
+    if found.summary["state"] == "failed":
         output.note(
             'the campaign ended without a champion: no candidate could be judged; see `evolve query "FROM quarantine"`'
         )
         raise typer.Exit(1)
-
-
-def _improved(config: CampaignConfig, home: Home, decision: Decision) -> dict[str, Any]:
-    """Returns how a model and what came of it compare on held-out rows, as the gate saw them."""
-    from evolve.models.founder import comparison
-
-    assert config.model is not None
-    entries = comparison(home, config.model.block, decision)
-    return {"decision": decision.decision, "model": config.model.block, "compared": entries}
 
 
 def _show_improved(improved: dict[str, Any] | None) -> None:
@@ -242,17 +229,20 @@ def _show_improved(improved: dict[str, Any] | None) -> None:
     output.show("", output.table(headings, rows, right=("FLOPs a sample", "of the model's", "parameters")))
 
 
-def _show_page(summary: dict[str, Any], decision: Decision | None, config: CampaignConfig, home: Home) -> None:
+def _show_page(plan: Plan, home: Home, found: CarriedOut) -> None:
     from evolve.reports.baselines import baselines_of
     from evolve.reports.closing_page import last_page
 
     output.note("comparing with plain methods on the same rows")
-    output.show(*last_page(summary, decision, config, home, baselines_of(config, home, summary["campaign"])))
+    baselines = baselines_of(plan, home, found.summary["campaign"])
+    output.show(*last_page(found.summary, found.decision, plan.config, home, baselines))
 
 
-def _launch(config: CampaignConfig, home: Home, tracker: Tracker, **asked: Any) -> dict[str, Any]:
+@contextmanager
+def _watching() -> Iterator[Watch]:
+    """Shows how a campaign goes, and turns Ctrl-C into a wish to end."""
     from evolve.cli.shared.progress import shown
-    from evolve.driver.launch import launch
+    from evolve.driver.carry_out import Watch
 
     with Interruption() as interruption, shown() as progress:
 
@@ -260,28 +250,4 @@ def _launch(config: CampaignConfig, home: Home, tracker: Tracker, **asked: Any) 
             interruption.hold()
             progress(state)
 
-        event = interruption.event
-        return launch(config, home, progress=held, tracker=tracker, interrupted=event, say=output.note, **asked)
-
-
-def _promote(config: CampaignConfig, home: Home, summary: dict[str, Any], tracker: Tracker) -> Decision | None:
-    """Promotes the champion where the config asks for it, and adds the held-out scores to the summary."""
-    if config.promote is None or not summary.get("champion"):
-        return None
-    from evolve.promotion.promote import promote
-
-    name = config.promote.name
-    output.note(f"the gate: is the champion fit for the head {name!r}? (held-out rows are looked at where it must be)")
-    floors = {str(tier): floor for tier, floor in config.promote.floors.items()}
-    margin = config.promote.margin
-    level = config.run.accept_level
-    if config.model is not None:
-        from evolve.promotion.promote import install
-
-        install(home, config.model.block, name, "the model as it came in: what follows is compared with it")
-    decision = promote(
-        home, summary["champion"], name, floors=floors, margin=margin, accept_level=level, tracker=tracker
-    )
-    summary["heldout"] = {tier: dict(scores) for tier, scores in decision.heldout.items()}
-    home.write_summary(summary["campaign"], summary)
-    return decision
+        yield Watch(held, interruption.event)

@@ -82,7 +82,7 @@ def tune(
 def _carry_out(tuning: Tuning, home: Home, disk_wait_s: float) -> dict[str, Any]:
     """Runs the study to its end; returns what came of it, for scripts."""
     from evolve.cli.shared.interruption import Interruption
-    from evolve.cli.shared.trackers import tracking_a_study
+    from evolve.driver.trackers import tracking_a_study
     from evolve.tuning.study import opened
     from evolve.tuning.tuning import Means
     from evolve.tuning.tuning import tune as run_study
@@ -92,7 +92,11 @@ def _carry_out(tuning: Tuning, home: Home, disk_wait_s: float) -> dict[str, Any]
     with opened(home.files, home.root, tuning.rules) as study:
         before = len(study.trials)
         output.note(f"study {study.rules.name}: {before} of {limit} trials are there, in {home.root}")
-        with tracking_a_study(home) as (above, below), Interruption() as interruption, _display() as display:
+        with (
+            tracking_a_study(home, output.note) as (above, below),
+            Interruption() as interruption,
+            _display() as display,
+        ):
 
             def show(_: Trial, progress: Progress) -> None:
                 interruption.hold()

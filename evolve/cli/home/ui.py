@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 import typer
 
 from evolve.cli.shared import options, output
-from evolve.cli.shared.trackers import catch_up
+from evolve.driver.trackers import catch_up
 from fitness.processes.child_process import python_command, python_variables
 
 if TYPE_CHECKING:

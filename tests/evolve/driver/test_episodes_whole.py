@@ -18,6 +18,7 @@ from evolve.driver import launch as launching
 from evolve.driver.launch import launch
 from evolve.home.home import Home
 from evolve.recovery.fork import make_origin
+from evolve.recovery.forked_plan import plan_in
 from evolve.recovery.rebuild import rebuild
 from evolve.tracking.protocol import NullTracker
 from fitness.evaluators.in_process import InProcessEvaluator
@@ -45,9 +46,8 @@ def launch_in(home: Path, *overrides: str, origin_step: int | None = None) -> di
     opened = Home.create(home)
     origin = make_origin(opened, HANDLE, origin_step, config) if origin_step is not None else None
     return launch(
-        config,
+        plan_in(opened, config, origin=origin),
         opened,
-        origin=origin,
         progress=lambda _: None,
         tracker=NullTracker(),
         interrupted=threading.Event(),

@@ -23,6 +23,7 @@ from blake3 import blake3
 from evolve.config.campaign import load_config
 from evolve.driver.launch import launch
 from evolve.home.home import Home
+from evolve.recovery.forked_plan import plan_in
 from evolve.tracking.protocol import NullTracker
 from tests.evolve import whole
 from tests.evolve.foundry import Foundry, Task
@@ -129,7 +130,13 @@ def _begun(kind: str, root: Path, foundry: Foundry) -> Campaigns:
     loaded = load_config(Path(config), [*overrides, "run.address=local", "run.workers=1"])
     home = Home.create(root / f"{kind}-reference")
     tracker = NullTracker()
-    summary = launch(loaded, home, progress=lambda _: None, tracker=tracker, interrupted=threading.Event())
+    summary = launch(
+        plan_in(home, loaded),
+        home,
+        progress=lambda _: None,
+        tracker=tracker,
+        interrupted=threading.Event(),
+    )
     made = Campaigns(kind, root, whole.hashes(summary), whole.facts_of(home.root, summary["campaign"]))
     began = time.monotonic()
     assert foundry.wait(foundry.start(made.task())) == 0

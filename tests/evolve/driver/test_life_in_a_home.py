@@ -17,6 +17,7 @@ from evolve.driver.disk_full import RESERVE_FILE, DiskFull
 from evolve.driver.launch import launch
 from evolve.driver.requests import Desk, Interrupted
 from evolve.home.home import Home
+from evolve.recovery.forked_plan import plan_in
 from evolve.tracking.protocol import NullTracker
 from fitness.evaluators.in_process import InProcessEvaluator
 from population.errors import ConfigError, EvaluatorFailed, InputError, StorageError
@@ -42,7 +43,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def _launch(home: Home, progress: Callable[[Progress], None] = lambda _: None, **asked: Any) -> dict[str, Any]:
     return launch(
-        whole.config(),
+        plan_in(home, whole.config()),
         home,
         progress=progress,
         tracker=NullTracker(),

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from evolve.campaign.summary import Progress
+from evolve.config.campaign import CampaignConfig
 from evolve.driver import launch as launching
 from evolve.driver.launch import launch
 from evolve.home.home import Home
@@ -28,19 +29,17 @@ from tests.evolve import quick, small
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = small.rows()
-
-    def plan_of(config: Any) -> Plan:
-        plan = make_plan(config, rows, sandbox_level="none")
-        return replace(plan, key=config.key, problem=replace(plan.problem, key=config.key))  # as its home looks for it
-
-    monkeypatch.setattr(launching, "make_plan", plan_of)
     monkeypatch.setattr(launching, "make_evaluator", lambda plan: quick.QuickEvaluator(plan.benchmark))
+
+
+def _plan_of(config: CampaignConfig) -> Plan:
+    plan = make_plan(config, small.rows(), sandbox_level="none")
+    return replace(plan, key=config.key, problem=replace(plan.problem, key=config.key))  # as its home looks for it
 
 
 def _run(home: Path, kind: str, individuals: int, population: int, until: Callable[[Progress], None]) -> dict[str, Any]:
     return launch(
-        quick.config_of(kind, individuals, population),
+        _plan_of(quick.config_of(kind, individuals, population)),
         Home.create(home),
         progress=until,
         tracker=NullTracker(),

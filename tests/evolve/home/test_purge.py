@@ -20,6 +20,7 @@ from evolve.home.purge import purge, tombstones
 from evolve.home.store_fsck import check_home
 from evolve.recovery import shelf as publish
 from evolve.recovery.fork import make_origin
+from evolve.recovery.forked_plan import plan_in
 from evolve.recovery.rebuild import rebuild
 from evolve.tracking.protocol import NullTracker
 from fitness.evaluators.in_process import InProcessEvaluator
@@ -157,7 +158,13 @@ def test_a_campaign_that_runs_or_is_needed_is_not_purged(home: Home) -> None:
         purge(home, whole.HANDLE, SystemClock())
     config = whole.config("name=branch", "stop.generations=2")
     origin = make_origin(home, whole.HANDLE, 3, config)
-    launch(config, home, origin=origin, progress=lambda _: None, tracker=NullTracker(), interrupted=threading.Event())
+    launch(
+        plan_in(home, config, origin=origin),
+        home,
+        progress=lambda _: None,
+        tracker=NullTracker(),
+        interrupted=threading.Event(),
+    )
     with pytest.raises(InputError, match=r"branch was forked from 'digits'.*--force"):
         purge(home, whole.HANDLE, SystemClock())
     assert whole.commits_of(home.root) == before

@@ -14,6 +14,7 @@ from evolve.driver import launch as launching
 from evolve.driver.launch import launch
 from evolve.home.home import VERSION, Home
 from evolve.home.upgrade import MIGRATIONS, upgrade
+from evolve.recovery.forked_plan import plan_in
 from evolve.recovery.rebuild import rebuild
 from evolve.tracking.protocol import NullTracker
 from fitness.evaluators.in_process import InProcessEvaluator
@@ -45,10 +46,10 @@ def old(tmp_path: Path) -> Home:
 def _resume(home: Home) -> dict[str, Any]:
     config = home.config_of("interrupted")
     return launch(
-        config,
+        plan_in(home, config, handle="interrupted"),
         home,
         handle="interrupted",
-        inexactly=True,  # the golden was made on one machine and is read on many
+        inexactly=True,
         progress=lambda _: None,
         tracker=NullTracker(),
         interrupted=threading.Event(),

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import evolve
-from evolve.config.campaign import check_config
 from evolve.models.importer_answer import read_answer
 from evolve.planning.foreign_code import foreign_operations, modules_to_import, running
 from evolve.planning.plan import Plan
@@ -110,10 +109,7 @@ def test_baselines_promotions_and_the_library_ask_for_the_level_too(monkeypatch:
     monkeypatch.setattr(JailedMaker, "report", WEAK)
     monkeypatch.setattr(SubprocessJudge, "level", property(lambda self: "reduced"))
     monkeypatch.setattr(ProcessEvaluator, "sandbox_level", property(lambda self: "reduced"))
-    config = check_config({**plan.config.model_dump(mode="json"), "benchmark": {"dataset": "digits"}})
-    with monkeypatch.context() as patch:
-        patch.setattr("evolve.planning.plan.make_plan", lambda config: plan)
-        assert WORDS in compute(config)[0].missing
+    assert WORDS in compute(plan)[0].missing
     with pytest.raises(ConfigError, match=WORDS), promotion._judge(plan, None, "full"):
         pass
     with promotion._judge(plan, None, "reduced") as judge:

@@ -118,7 +118,7 @@ def test_a_function_of_stacks_needs_no_data(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(STACK))
     config = load_config(tmp_path / "own.yaml")
     assert (config.benchmark.dataset, config.tiers) == ("nothing", None)
-    assert compute(config) == []
+    assert compute(make_plan(config)) == []
     result = evolve.run(config)
     assert result.champion is not None
     found = result.summary["scores"]["ultimate"]["norm"]

@@ -20,6 +20,7 @@ from evolve.home.origins import ORIGIN_FILE
 from evolve.recovery import checkpoints as checkpoint
 from evolve.recovery import replay
 from evolve.recovery.fork import make_origin
+from evolve.recovery.forked_plan import plan_in
 from evolve.recovery.rebuild import rebuild
 from evolve.reports import pedigree
 from evolve.tracking.protocol import NullTracker
@@ -63,12 +64,18 @@ def _fork(home: Home, step: int | None, *overrides: str, stop_after: int | None 
             interrupted.set()
 
     origin = make_origin(home, whole.HANDLE, step, config)
-    return launch(config, home, origin=origin, progress=progress, tracker=NullTracker(), interrupted=interrupted)
+    return launch(
+        plan_in(home, config, origin=origin),
+        home,
+        progress=progress,
+        tracker=NullTracker(),
+        interrupted=interrupted,
+    )
 
 
 def _resume(home: Home, handle: str) -> dict[str, Any]:
     return launch(
-        home.config_of(handle),
+        plan_in(home, home.config_of(handle), handle=handle),
         home,
         handle=handle,
         progress=lambda _: None,
@@ -189,7 +196,11 @@ def test_a_fork_of_a_fork_is_a_campaign_too(home: Home) -> None:
     config = whole.config(*OTHERWISE, "name=twig", "stop.generations=2")
     origin = make_origin(home, "branch", 2, config)
     summary = launch(
-        config, home, origin=origin, progress=lambda _: None, tracker=NullTracker(), interrupted=threading.Event()
+        plan_in(home, config, origin=origin),
+        home,
+        progress=lambda _: None,
+        tracker=NullTracker(),
+        interrupted=threading.Event(),
     )
     with pedigree.opened(home, pytest.fail) as book:
         tree = book.relatives(summary["individual"], "ancestors", None)

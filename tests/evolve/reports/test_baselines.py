@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from evolve.config.campaign import CampaignConfig, check_config
+from evolve.config.campaign import check_config
 from evolve.home.home import Home
+from evolve.planning.plan import Plan, make_plan
 from evolve.reports import baselines
 from evolve.reports import closing_page as page
 from evolve.reports.baselines import Baseline, baselines_of
@@ -16,7 +17,7 @@ from tests.evolve.cli.conftest import CONFIG
 
 
 def test_a_plainly_trained_network_and_two_classical_methods_learn_digits() -> None:
-    found = baselines.compute(check_config(CONFIG))
+    found = baselines.compute(make_plan(check_config(CONFIG)))
     assert [baseline.name for baseline in found] == [
         "the same network, plainly trained", "logistic regression", "support vector machine (SVC)"
     ]  # fmt: skip
@@ -31,23 +32,23 @@ def test_baselines_are_computed_once_and_kept(tmp_path: Path, monkeypatch: pytes
     handle = home.new_handle("c")
     calls = []
 
-    def compute(config: CampaignConfig) -> list[Baseline]:
-        calls.append(config)
+    def compute(plan: Plan) -> list[Baseline]:
+        calls.append(plan)
         return [Baseline("x", {"validation": 0.5, "heldout": 0.25}, 7)]
 
     monkeypatch.setattr(baselines, "compute", compute)
-    config = check_config(CONFIG)
-    assert baselines_of(config, home, handle) == baselines_of(config, home, handle)
+    plan = make_plan(check_config(CONFIG))
+    assert baselines_of(plan, home, handle) == baselines_of(plan, home, handle)
     assert len(calls) == 1
     path = home.campaign_dir(handle) / "baselines.json"
     for number, text in enumerate(("[{}]", "[1]", "{", "[" * 200_000, DAMAGED), start=2):
         path.chmod(0o644)
         path.write_text(text)  # of another version, or damaged: made anew
-        assert baselines_of(config, home, handle)[0].scores == {"validation": 0.5, "heldout": 0.25}
+        assert baselines_of(plan, home, handle)[0].scores == {"validation": 0.5, "heldout": 0.25}
         assert len(calls) == number
     path.unlink()
     path.mkdir()  # neither read nor written
-    assert len(baselines_of(config, home, handle)) == 1
+    assert len(baselines_of(plan, home, handle)) == 1
 
 
 #: It was believed, and the last page of a finished campaign ended with a fault of ours.
@@ -58,9 +59,9 @@ def test_a_plugin_that_cannot_be_trained_spoils_no_finished_campaign(tmp_path: P
     """It raised in the driver, after everything was done, and the command ended with exit code 70."""
     nodes = [{**node, "op": "brittle"} if node["name"] == "act" else node for node in CONFIG["graph"]["nodes"]]
     changes = {"graph": {**CONFIG["graph"], "nodes": nodes}, "plugins": ["tests.plugins.brittle"]}
-    config = check_config({**CONFIG, **changes, "operators": {"gaussian": {}}, "tiers": None, "gates": []})
+    plan = make_plan(check_config({**CONFIG, **changes, "operators": {"gaussian": {}}, "tiers": None, "gates": []}))
     home = Home.create(tmp_path / "h")
-    network, *others = baselines_of(config, home, home.new_handle("c"))
+    network, *others = baselines_of(plan, home, home.new_handle("c"))
     assert (network.scores, network.flops) == ({}, None)
     assert "burst@1 makes nothing in its jail (crash): ArithmeticError: [bold]no gradient[/nothing]" in network.missing
     assert [baseline.missing for baseline in others] == ["", ""]
@@ -76,13 +77,13 @@ def test_data_that_scikit_learn_does_not_take_leaves_the_network_alone(monkeypat
 
     monkeypatch.setattr("fitness.benchmarks.baselines.baseline_scores", refuse)
     monkeypatch.setitem(baselines.PLAIN_SETTINGS, "steps", 5)
-    network, plain = baselines.compute(check_config(CONFIG))
+    network, plain = baselines.compute(make_plan(check_config(CONFIG)))
     assert network.missing == ""
     assert (plain.name, plain.missing) == ("plain methods of scikit-learn", "Input contains NaN")
 
 
 def test_a_simulator_that_fails_is_told() -> None:
     world = {**test_episode_seeds.DRIFT, "id": "tests.plugins.worlds:Raise-v0"}
-    (found,) = baselines.compute(check_config(test_episode_seeds.values(benchmark={"environment": world})))
+    (found,) = baselines.compute(make_plan(check_config(test_episode_seeds.values(benchmark={"environment": world}))))
     assert (found.name, found.scores) == ("random actions", {})
     assert "the simulator of tests.plugins.worlds:Raise-v0 failed (crash)" in found.missing

@@ -18,6 +18,7 @@ from evolve.driver.launch import launch
 from evolve.driver.requests import Desk, Interrupted
 from evolve.home.home import Home
 from evolve.planning.plan import Plan, make_plan
+from evolve.recovery.forked_plan import plan_in
 from evolve.tracking.protocol import NullTracker
 from evolve.tuning.study import STUDY_FILE, Study, Trial, opened
 from evolve.tuning.tuning import Means, Tuning, make_tuning, trial_values, tune
@@ -159,7 +160,7 @@ def test_a_trial_that_lies_behind_is_stopped_and_its_campaign_stays(
         assert (handle, "pruned") in below.finished
     config = Home.open(home).config_of(handle)
     resumed = launch(
-        config,
+        plan_in(Home.open(home), config, handle=handle),
         Home.open(home),
         handle=handle,
         progress=lambda _: None,
@@ -211,7 +212,13 @@ def test_a_campaign_that_was_run_before_gives_the_study_what_it_would_have_seen(
     tuning = tuning_of()
     for number in (0, 1):  # the second would have been stopped early
         config = check_config(trial_values(tuning, reference[1][number]))
-        launch(config, home, progress=lambda _: None, tracker=NullTracker(), interrupted=threading.Event())
+        launch(
+            plan_in(home, config),
+            home,
+            progress=lambda _: None,
+            tracker=NullTracker(),
+            interrupted=threading.Event(),
+        )
     trials = go(home.root, tuning, trials=3)
     for found, wanted in zip(trials, reference[1], strict=False):
         assert (found.state, found.value, found.values) == (wanted.state, wanted.value, wanted.values)
@@ -227,7 +234,7 @@ def test_a_campaign_that_was_extended_is_no_trial_of_equal_budget(
     config = check_config(trial_values(tuning, reference[1][0]))
     for extension in (None, Extended(None, 1)):
         launch(
-            config,
+            plan_in(home, config, handle=None if extension is None else "tiny"),
             home,
             handle=None if extension is None else "tiny",
             progress=lambda _: None,

@@ -12,8 +12,9 @@ from sklearn.datasets import load_digits
 from evolve.config.campaign import check_config, load_config
 from evolve.home.home import Home
 from evolve.home.origins import leaves_of
-from evolve.models.founder import comparison, origin_of_block
+from evolve.models.founder import origin_of_block
 from evolve.planning.origin import Origin
+from evolve.promotion.comparison import comparison
 from evolve.promotion.promote import Decision
 from population.blocks.block import TensorBlock
 from population.errors import ConfigError

@@ -21,6 +21,7 @@ from evolve.models.founder import origin_of_block
 from evolve.planning.origin import Origin
 from evolve.promotion.promote import install, promote
 from evolve.recovery.fork import make_origin
+from evolve.recovery.forked_plan import plan_in
 from evolve.tracking.protocol import NullTracker
 from fitness.evaluators.in_process import InProcessEvaluator
 from population.blocks.block import load_block
@@ -75,7 +76,11 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
 
 def _launched(config: Any, home: Home, origin: Origin) -> dict[str, Any]:
     said = {"progress": lambda _: None, "tracker": NullTracker(), "interrupted": threading.Event()}
-    return launch(config, home, origin=origin, **said)
+    return launch(
+        plan_in(home, config, origin=origin),
+        home,
+        **said,
+    )
 
 
 @pytest.mark.parametrize(("campaign", "leaf"), [("forked", PURGED), ("improved", IMPORTED)])

@@ -1,4 +1,4 @@
-"""The MLflow tracker of a home, as commands hold it: made, closed, and told later what it missed.
+"""The MLflow tracker of a home, as whoever launches or promotes holds it: made, closed, and told later what it missed.
 
 In the home lies a note of what each MLflow was told about heads, so that looking at heads need not ask a server.
 """
@@ -6,12 +6,10 @@ In the home lies a note of what each MLflow was told about heads, so that lookin
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from evolve.cli.shared.output import note
 
 if TYPE_CHECKING:
     from evolve.home.home import Home
@@ -53,14 +51,14 @@ class Witness:
 
 
 @contextmanager
-def tracking(home: Home, *, is_quiet: bool = False) -> Iterator[Tracker]:
+def tracking(home: Home, say: Callable[[str], None]) -> Iterator[Tracker]:
     """Yields the tracker of a home; at the end it delivers what it can, and what it could not is said in one line."""
     from evolve.tracking.mlflow_tracker import MlflowTracker
 
     tracker = MlflowTracker(home.mlflow_uri, home.artifacts_root)
     witness = Witness(tracker)
     try:
-        with _closing(tracker, is_quiet=is_quiet):
+        with _closing(tracker, say):
             yield witness
     finally:
         if tracker.problem is None:
@@ -68,17 +66,17 @@ def tracking(home: Home, *, is_quiet: bool = False) -> Iterator[Tracker]:
 
 
 @contextmanager
-def tracking_a_study(home: Home) -> Iterator[tuple[Tracker, Tracker]]:
+def tracking_a_study(home: Home, say: Callable[[str], None]) -> Iterator[tuple[Tracker, Tracker]]:
     """Yields the tracker of a study and that of its trials, whose runs are shown below the study's; as ``tracking``."""
     from evolve.tracking.mlflow_tracker import MlflowTracker
 
     tracker = MlflowTracker(home.mlflow_uri, home.artifacts_root)
-    with _closing(tracker):
+    with _closing(tracker, say):
         yield tracker, tracker.nested()
 
 
 @contextmanager
-def _closing(tracker: MlflowTracker, *, is_quiet: bool = False) -> Iterator[None]:
+def _closing(tracker: MlflowTracker, say: Callable[[str], None]) -> Iterator[None]:
     patience_s = PATIENCE_S
     try:
         yield
@@ -87,8 +85,8 @@ def _closing(tracker: MlflowTracker, *, is_quiet: bool = False) -> Iterator[None
         raise
     finally:
         tracker.close(patience_s)
-        if tracker.problem is not None and not is_quiet:
-            note(tracker.problem)
+        if tracker.problem is not None:
+            say(tracker.problem)
 
 
 def catch_up(home: Home) -> None:
@@ -102,7 +100,7 @@ def catch_up(home: Home) -> None:
     from evolve.promotion import promote as promotion
 
     try:
-        with tracking(home, is_quiet=True) as tracker:
+        with tracking(home, lambda text: None) as tracker:
             promotion.catch_up(home, tracker=tracker)
     except InfrastructureError:
         return  # somebody else decides just now, or the home is not ours to write: the next command tells it

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from evolve.cli.shared import trackers
+from evolve.driver import trackers
 from evolve.home.home import Home
 from tests.evolve.cli.conftest import Done
 
