@@ -5,8 +5,8 @@ Nouns: those of its modules; see `population.pytorch.from_torch`.
 
 from __future__ import annotations
 
+from population.pytorch.check_inputs import NUM_INPUTS, check_of, seeded_inputs
 from population.pytorch.from_torch import Translation, UnsupportedModule, translate
-from population.pytorch.seeded_inputs import NUM_INPUTS, check_of, seeded_inputs
 from population.pytorch.source_code import exported, mark_of, source_of
 from population.pytorch.to_torch import BlockModule, to_torch
 

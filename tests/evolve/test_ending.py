@@ -13,7 +13,7 @@ HANGS = """
 import atexit, sys, time
 import torch
 from evolve.cli import main
-from evolve.outbox import Note, Outbox
+from evolve.tracking.outbox import Note, Outbox
 from population.clock import SystemClock
 torch.set_num_threads(1)
 

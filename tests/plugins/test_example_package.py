@@ -75,7 +75,7 @@ def test_a_campaign_uses_all_four_from_the_command_line(installed: Path, tmp_pat
 def test_the_names_are_known_where_it_is_installed_and_nowhere_else(installed: Path) -> None:
     program = """
 from evolve import operators, strategies
-from fitness import datasets
+from fitness.benchmarks import registry as datasets
 from population.operations import get
 
 points = datasets.load("spirals").inputs["point"]

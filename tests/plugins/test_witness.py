@@ -78,8 +78,8 @@ def rows(count: int = 5) -> dict[str, Any]:
 
 OUTSIDE = """
 import sys, torch
-from evolve.config import check_config
-from evolve.plan import make_plan
+from evolve.config.campaign import check_config
+from evolve.planning.plan import make_plan
 from tests.plugins.witnesses import Scene, rows_config
 from pathlib import Path
 

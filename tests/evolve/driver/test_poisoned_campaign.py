@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from population.stacks.row_format import decode_rows
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from evolve.planning.plan import Plan
@@ -21,6 +19,7 @@ from fitness.judges.tile_plan import DEFAULT_PLANS
 from fitness.scoring.judge_rows import judge_stack
 from fitness.work.work_unit import Judging
 from population.lineage.format.records import Births, Commit
+from population.stacks.row_format import decode_rows
 from tests.evolve import small
 
 VERDICTS = {0: "ok", 1: "nan", 2: "crash", 3: "timeout", 4: "memory"}

@@ -13,8 +13,8 @@ from experiments.exchange.zoo import CASES
 from population.blocks.block import TensorBlock
 from population.errors import ExportDiffers, FormatError, InputError
 from population.graphs.exit_gates import ExitGate
+from population.pytorch import check_inputs as samples
 from population.pytorch import seeded_inputs
-from population.pytorch import seeded_inputs as samples
 from population.stacks.interpreters import run_block
 from tests.population.strategies import cnn, random_stack
 

@@ -149,7 +149,7 @@ def test_a_dead_server_costs_points_and_nothing_else(tmp_path: Path) -> None:
 QUIET = """
 import sys
 from pathlib import Path
-from evolve.tracking import MlflowTracker
+from evolve.tracking.mlflow_tracker import MlflowTracker
 home = Path(sys.argv[1])
 tracker = MlflowTracker(sys.argv[2] if len(sys.argv) > 2 else f"sqlite:///{home / 'mlflow.db'}", home / "mlartifacts")
 tracker.begin("digits", {"seed": 1}, {})

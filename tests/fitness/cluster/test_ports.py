@@ -49,8 +49,8 @@ EVERY_PORT = """
 import json, os, sys
 if sys.argv[1] == "loaded":
     import ray
-from fitness.ports import descendants, listening, without_token
-from fitness.ray_actors import RayEvaluator
+from fitness.cluster.ports import descendants, listening, without_token
+from fitness.cluster.ray_evaluator import RayEvaluator
 from tests.fitness.contract import run
 from tests.fitness.toys import MATERIALISE, PLUGINS, toy_benchmark, toy_graph, unit_of
 

@@ -23,7 +23,7 @@ sys.stdin.read()
 STARTS = """
 import os, subprocess, sys
 from pathlib import Path
-from fitness.leftovers import Leftovers
+from fitness.cluster.reaper import Leftovers
 
 leftovers = Leftovers(Path(sys.argv[1]))
 sleeper = [sys.executable, "-c", "import time; print(flush=True); time.sleep(100)"]

@@ -184,7 +184,7 @@ def test_an_attack_that_did_not_run_is_not_refused() -> None:
     """One that raised for a fault of its own counted as refused, and so did one whose target was never there."""
     source = (
         "import json, os\n"
-        "from fitness.jail import trial\n"
+        "from fitness.jail import attacks as trial\n"
         "from fitness.jail.walls import Walls\n"
         "names = list(trial.ATTACKS)\n"
         "trial.ATTACKS[names[1]] = ('files', lambda targets: [][1])\n"
