@@ -29,7 +29,7 @@ run: $(VENV)/ready
 	$(BIN)/evolve run configs/digits.yaml
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest -m "not slow" --numprocesses $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" --numprocesses $(JOBS) --dist loadfile --durations=10
 
 test-all: $(VENV)/ready
 	@status=0; \

@@ -209,6 +209,7 @@ def test_looking_runs_no_file_of_the_current_folder(trapped: Trapped, own_home: 
     trapped.call("report", "tiny", "--home", own_home)
 
 
+@pytest.mark.slow
 def test_infer_and_import_run_no_file_of_the_current_folder(trapped: Trapped, own_home: Path, tmp_path: Path) -> None:
     module = tmp_path / "small.py"
     module.write_text(
@@ -241,6 +242,7 @@ def _config(folder: Path, address: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_ui_runs_no_file_of_the_current_folder(trapped: Trapped, finished: Done) -> None:
     """Its server put the current folder first by itself: uvicorn does."""
     process = subprocess.Popen(

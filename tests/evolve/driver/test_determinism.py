@@ -51,6 +51,7 @@ def test_two_workers_give_what_one_gives(one_worker: dict[str, Any], tmp_path: P
 STEADY = ("strategy.kind=steady", "strategy.settings.batch=2", "strategy.settings.window=3")
 
 
+@pytest.mark.slow
 def test_the_steady_state_is_exact_on_any_number_of_workers(tmp_path: Path) -> None:
     """Two workers finish batches in another order than one; what is asked next may not follow from it."""
     found = [whole.run_in(tmp_path / str(n), f"run.workers={n}", *STEADY) for n in (1, 2)]

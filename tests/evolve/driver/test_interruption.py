@@ -279,7 +279,7 @@ def test_a_process_that_dies_at_its_writes_loses_nothing(
     scaled: Callable[[int], int],
 ) -> None:
     rng = np.random.default_rng(3)
-    for number in range(scaled(8)):
+    for number in range(scaled(3)):
         lasts = rng.integers(0, in_one_process[2], size=2).tolist()
         deaths = [(last, str(rng.choice(["before", "midst", "after"]))) for last in lasts]
         _die_and_go_on(tmp_path / str(number), deaths, in_one_process, monkeypatch)

@@ -197,7 +197,7 @@ def _kill(kinds: list[str], kills: int, seed: int, begin: Begin, foundry: Foundr
     )
 
 
-@pytest.mark.parametrize("kind", ["steady", "episodes"])
+@pytest.mark.parametrize("kind", ["steady", pytest.param("episodes", marks=pytest.mark.slow)])
 def test_drivers_killed_at_random_moments_lose_nothing(
     begin: Begin, foundry: Foundry, scaled: Callable[[int], int], told: Callable[[str], None], kind: str
 ) -> None:

@@ -107,6 +107,7 @@ def test_the_state_is_read_from_sealed_segments_too(tmp_path: Path) -> None:
     assert home.state_of(whole.HANDLE) == "stopped"
 
 
+@pytest.mark.slow
 def test_an_extended_campaign_is_interrupted_and_ends_with_the_same_hashes(
     tmp_path: Path, reference: dict[str, Any]
 ) -> None:

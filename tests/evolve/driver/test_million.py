@@ -124,7 +124,7 @@ def _kill_and_go_on(
     assert first < 20.0
 
 
-@pytest.mark.parametrize("kind", ["ga", "steady"])
+@pytest.mark.parametrize("kind", ["ga", pytest.param("steady", marks=pytest.mark.slow)])
 def test_thousands_of_individuals_are_gone_on_with_from_a_checkpoint(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: Callable[[str], None]
 ) -> None:

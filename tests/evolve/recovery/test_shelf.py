@@ -41,6 +41,7 @@ def test_a_later_keyframe_writes_only_rows_that_are_new(tmp_path: Path) -> None:
     assert sorted(len(packs.digests(name)) for name in packs.names()) == [LEAST_ROWS, 2 * LEAST_ROWS]
 
 
+@pytest.mark.slow
 def test_a_resumed_campaign_takes_its_rows_from_the_packs_of_its_keyframe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,6 +69,7 @@ def test_ancestors_and_descendants_are_the_closure_of_parents(
     assert set(descendants.relatives) == {name(number) for number in below | {one}}
 
 
+@pytest.mark.slow
 @given(histories(), st.data())
 def test_kin_at_depth_1_share_a_parent(parents: dict[int, list[int]], data: st.DataObject) -> None:
     one = data.draw(st.sampled_from(sorted(parents)))

@@ -83,6 +83,7 @@ def test_what_is_killed_below_an_idle_worker_does_not_stay_a_zombie() -> None:
     evaluator.close()
 
 
+@pytest.mark.slow
 def test_a_stopped_worker_is_replaced_and_its_unit_done_again() -> None:
     """A worker under SIGSTOP neither answers nor dies; its campaign waited for an hour. Ray's are in test_ray_faults."""
     evaluator = build("processes", pulse_patience_s=5.0)
@@ -96,6 +97,7 @@ def test_a_stopped_worker_is_replaced_and_its_unit_done_again() -> None:
     evaluator.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["processes", RAY_SLOWLY])
 def test_a_unit_that_kills_three_workers_is_infra_failure_and_the_next_one_runs(
     kind: str, request: pytest.FixtureRequest

@@ -225,6 +225,7 @@ def test_every_operation_of_ours_is_warmed() -> None:
     assert set(warm()) == {name for name in names() if not get(name).is_plugin}
 
 
+@pytest.mark.slow
 def test_no_bit_differs_inside_over_the_whole_registry(folder: Path, told: Callable[[str], None]) -> None:
     source = (ROOT / "tests" / "fitness" / "jail" / "registry_bits.py").read_text(encoding="utf-8")
     options = ("--memory", "2048", "--wall", "60")

@@ -54,6 +54,7 @@ def test_images_with_two_targets_are_learned_from_and_answered(program: Program,
     assert json.loads(rebuilt.out)["same"] is True
 
 
+@pytest.mark.slow
 def test_two_files_are_the_same_campaign_wherever_they_lie(tmp_path: Path) -> None:
     found = []
     for name in ("a", "b"):

@@ -54,6 +54,7 @@ def test_a_campaign_is_watched_paused_and_stopped_from_other_terminals_and_ends_
     assert whole.hashes(json.loads(resumed.stdout.splitlines()[-1])) == whole.hashes(reference)
 
 
+@pytest.mark.slow
 def test_a_driver_that_dies_before_it_obeys_is_told_of(tmp_path: Path) -> None:
     """The request stands in the folder; whoever resumes the campaign is not paused by it."""
     home = tmp_path / "h"

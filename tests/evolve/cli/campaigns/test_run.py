@@ -64,6 +64,7 @@ def test_the_five_commands_at_the_end_work_as_printed(
         assert answer.out
 
 
+@pytest.mark.slow
 def test_again_computes_anew_and_compares(own_home: Path, finished: Done) -> None:
     answer = run_apart("run", finished.config, "--again", "--json", "--home", own_home, env=DEAD)
     assert answer.code == 0, answer.err

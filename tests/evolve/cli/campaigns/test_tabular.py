@@ -156,6 +156,7 @@ def test_status_rebuild_and_promote_need_no_more_than_the_home(program: Program,
     assert json.loads(again.out)["heldout"] == done.summary["heldout"]
 
 
+@pytest.mark.slow
 def test_the_same_file_elsewhere_is_the_same_campaign_on_two_workers(done: Done, tmp_path: Path) -> None:
     answer = run_apart(
         "run", TABULAR, f"data.path={done.config}", "data.target=kind", *TINY, "--workers", "2", "--json",

@@ -58,8 +58,8 @@ def test_a_move_that_was_missed_is_made_up_for_when_the_tracker_is_back(
 
 def test_who_asks_twice_for_the_end_does_not_wait_for_mlflow(own_home: Path, recorder: type[Recorder]) -> None:
     """A server that did not answer once kept a driver for seconds after the second Ctrl-C."""
-    with trackers.tracking(Home.open(own_home)):
+    with trackers.tracking(Home.open(own_home), print):
         pass
-    with pytest.raises(KeyboardInterrupt), trackers.tracking(Home.open(own_home)):
+    with pytest.raises(KeyboardInterrupt), trackers.tracking(Home.open(own_home), print):
         raise KeyboardInterrupt
     assert recorder.waited == [30.0, 1.0]

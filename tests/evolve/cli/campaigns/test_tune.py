@@ -52,6 +52,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Tuned:
     return Tuned(home, config, answer)
 
 
+@pytest.mark.slow
 def test_a_study_that_was_killed_is_gone_on_with_no_trial_lost_or_done_twice(tuned: Tuned) -> None:
     assert "2 of 2 trials are there" in tuned.answer.err
     assert re.findall(r"^trial +(\d+)  accuracy", tuned.answer.err, re.MULTILINE) == ["1"]
@@ -75,6 +76,7 @@ def test_a_study_that_was_killed_is_gone_on_with_no_trial_lost_or_done_twice(tun
     assert yaml.safe_load(tuned.answer.out) == trial_values(tuning, best)
 
 
+@pytest.mark.slow
 def test_what_it_prints_is_the_config_of_the_best_campaign(tuned: Tuned, tmp_path: Path) -> None:
     path = tmp_path / "best.yaml"
     path.write_text(tuned.answer.out)
@@ -100,6 +102,7 @@ def test_what_it_prints_is_run_and_a_study_that_is_done_is_shown(tuned: Tuned, t
     assert found["config"] == yaml.safe_load(tuned.answer.out)
 
 
+@pytest.mark.slow
 def test_trials_are_runs_below_the_run_of_the_study(tuned: Tuned) -> None:
     from mlflow import MlflowClient
 
@@ -119,6 +122,7 @@ def test_trials_are_runs_below_the_run_of_the_study(tuned: Tuned) -> None:
     assert study.data.metrics["best_accuracy"] == study.data.metrics["final.validation.ultimate.accuracy"]
 
 
+@pytest.mark.slow
 def test_other_commands_read_a_home_with_a_study(tuned: Tuned, program: Program) -> None:
     status = json.loads(program("status", "--json", "--home", tuned.home).out)
     assert [entry["campaign"] for entry in status] == ["tiny-t0", "tiny-t1"]
