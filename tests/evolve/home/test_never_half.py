@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -166,6 +168,54 @@ def test_an_upgrade_that_is_killed_anywhere_leaves_a_home_of_one_format_or_the_n
         assert content_of(home.root) == content
     assert seen == {1, VERSION}
     told(f"{len(points)} kills, versions 1 or {VERSION}, nothing else changed")
+
+
+# ---- by SIGKILL itself ----------------------------------------------------------------------------------------------------
+
+
+def killed_for_real(work: Callable[[], object], after_s: float) -> None:
+    """Does the work in a process of its own, which is killed that many seconds after it began."""
+    pid = os.fork()
+    if pid == 0:
+        with suppress(BaseException):
+            work()
+        os._exit(0)
+    time.sleep(after_s)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+@pytest.mark.slow
+def test_exports_and_upgrades_that_sigkill_ends_at_random_moments_are_old_or_new(
+    exports: tuple[Made, Made], tmp_path: Path, scaled: Callable[[int], int], told: Callable[[str], None]
+) -> None:
+    rng = np.random.default_rng(5)
+    folder, kept = tmp_path / "folder", unpack(tmp_path / "kept")
+    place(FILES, fresh(folder), exports[0])
+    lasts, seen = seconds_of(lambda: place(FILES, folder, exports[1])) + 0.02, set()
+    for _ in range(scaled(200)):
+        place(FILES, fresh(folder), exports[0])
+        killed_for_real(lambda: place(FILES, folder, exports[1]), rng.uniform(0, lasts))
+        seen.add(loaded(folder)[0])
+    content = content_of(kept)
+    home = Path(shutil.copytree(kept, tmp_path / "home"))
+    lasts, versions = seconds_of(lambda: upgrade(Home.open(home))) + 0.02, set()
+    for _ in range(scaled(200)):
+        shutil.rmtree(home)
+        shutil.copytree(kept, home)
+        killed_for_real(lambda: upgrade(Home.open(home)), rng.uniform(0, lasts))
+        versions.add(Home.open(home).version)
+        assert content_of(home) == content
+        assert upgrade(Home.open(home))["after"] == VERSION
+    assert seen == {"No. 0.", "No. 1."}
+    assert versions == {1, VERSION}
+    told(f"{scaled(200)} exports and {scaled(200)} upgrades killed, each old or new")
 
 
 # ---- pages and tables -----------------------------------------------------------------------------------------------------
