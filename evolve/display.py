@@ -1,4 +1,4 @@
-"""Numbers, ids and times as people read them. Nothing here is read back by a machine, but for short ids.
+"""Numbers, ids, times and tables as people read them. Nothing here is read back by a machine, but for short ids.
 
 Nouns: *short id*, the first characters of a block's or an individual's id, which every command takes in its place.
 """
@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +140,32 @@ def program() -> str:
     if found and started.exists() and os.path.samefile(found, started):
         return "evolve"
     return path(started) if started.exists() else "evolve"
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]] = (), right: Sequence[str] = (), title: str = ""
+) -> Any:
+    """Returns a table; the columns in ``right`` hold numbers."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False, show_edge=False)
+    for name in columns:
+        made.add_column(Text(in_line(name)), justify="right" if name in right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(visible(cell)) for cell in row))
+    return made
+
+
+def pairs(facts: Iterable[tuple[str, str]]) -> Any:
+    """Returns names and values, a line each."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table.grid(padding=(0, 2))
+    made.add_column(style="dim")
+    made.add_column(overflow="fold")
+    for name, value in facts:
+        made.add_row(Text(in_line(name)), Text(visible(value)))
+    return made

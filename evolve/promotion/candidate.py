@@ -22,15 +22,13 @@ from population.errors import DamageError, InputError
 from population.graphs.graph import OpGraph
 from population.lineage.sql.connection import open_connection
 
-_MISSING = """
-    WITH RECURSIVE ancestry(individual) AS (
-        SELECT CAST($1 AS VARCHAR) UNION SELECT p.parent FROM parents p JOIN ancestry a ON p.child = a.individual)
-    SELECT individual FROM ancestry ANTI JOIN individuals USING (individual) ORDER BY 1"""
+#: The individual and everyone it descends from.
+_ANCESTRY = "(SELECT CAST($1 AS VARCHAR) AS individual UNION SELECT individual FROM ancestors($1))"
 
-_ROOTS = """
-    WITH RECURSIVE ancestry(individual) AS (
-        SELECT CAST($1 AS VARCHAR) UNION SELECT p.parent FROM parents p JOIN ancestry a ON p.child = a.individual)
-    SELECT DISTINCT individual, operator || '@' || version FROM recipes JOIN ancestry USING (individual)
+_MISSING = f"SELECT individual FROM {_ANCESTRY} ANTI JOIN individuals USING (individual) ORDER BY 1"
+
+_ROOTS = f"""
+    SELECT DISTINCT individual, operator || '@' || version FROM recipes JOIN {_ANCESTRY} USING (individual)
     WHERE individual NOT IN (SELECT child FROM parents) ORDER BY 1"""
 
 

@@ -205,18 +205,7 @@ def _home_option(home: Home) -> str:
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        title=f"\n{title}",
-        title_justify="left",
-        title_style="bold",
-        show_edge=False,
-        pad_edge=False,
-    )
     texts = {"", "tier", "by", "individual", "operator"}
-    for name in columns:
-        table.add_column(name, justify="left" if name in texts else "right")
-    return table
+    made: Table = display.table(columns, right=[name for name in columns if name not in texts], title=f"\n{title}")
+    made.title_style = "bold"
+    return made

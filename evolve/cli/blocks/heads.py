@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evolve import display
 from evolve.cli.shared import options, output
 from evolve.driver.trackers import catch_up, tracking
 
@@ -188,4 +189,4 @@ def _as_table(found: list[Head], with_kind: bool) -> Any:
         rows.append(
             [*cells, head.decided[:16].replace("T", " "), short_id(head.signed_by), *([head.kind] if with_kind else [])]
         )
-    return output.table([*columns, *(["by"] if with_kind else [])], rows, right=("sequence",))
+    return display.table([*columns, *(["by"] if with_kind else [])], rows, right=("sequence",))

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from evolve import display
 from evolve.cli.shared import options, output
 
 MAX_ROWS = 20
@@ -77,7 +78,7 @@ def _as_table(outputs: dict[str, Any]) -> Any:
         rows.append(cells)
     if num_rows > MAX_ROWS:
         output.note(f"the first {MAX_ROWS} of {num_rows:,} rows; --json gives them all")
-    return output.table(columns, rows, right=[name for name in columns if not name.startswith("all")])
+    return display.table(columns, rows, right=[name for name in columns if not name.startswith("all")])
 
 
 def _as_answers(answers: dict[str, dict[str, list[Any]]]) -> Any:
@@ -100,7 +101,7 @@ def _as_answers(answers: dict[str, dict[str, list[Any]]]) -> Any:
     ]
     if num_rows > MAX_ROWS:
         output.note(f"the first {MAX_ROWS} of {num_rows:,} rows; --json gives them all")
-    return output.table(columns, rows, right=["row", "confidence"])
+    return display.table(columns, rows, right=["row", "confidence"])
 
 
 def _first_values(values: Any) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evolve import display
 from evolve.cli.blocks.models import export_block, import_block
 from evolve.cli.blocks.new import list_templates, new_block
 from evolve.cli.shared import options, output
@@ -139,7 +140,7 @@ def _list_table(found: list[dict[str, Any]]) -> Any:
         )
         for entry in found
     ]
-    return output.table(columns, rows, right=("size",))
+    return display.table(columns, rows, right=("size",))
 
 
 def _show_text(value: dict[str, Any]) -> list[Any]:
@@ -173,11 +174,11 @@ def _show_text(value: dict[str, Any]) -> list[Any]:
         for n in value["nodes"]
     ]
     return [
-        output.pairs(facts),
+        display.pairs(facts),
         "",
-        output.table(("tier", "FLOPs a sample", "widths"), tiers, right=("FLOPs a sample",)),
+        display.table(("tier", "FLOPs a sample", "widths"), tiers, right=("FLOPs a sample",)),
         "",
-        output.table(("operation", "kind", "reads", "shape"), nodes),
+        display.table(("operation", "kind", "reads", "shape"), nodes),
     ]
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evolve import display
 from evolve.cli.shared import options, output
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def list_templates(as_json: options.JsonOption = False) -> None:
     cells = [
         (t.name, t.summary, ", ".join(f"{k}={output.json_text(v)}" for k, v in _defaults(t).items())) for t in found
     ]
-    output.show(output.table(("template", "what it is", "settings"), cells))
+    output.show(display.table(("template", "what it is", "settings"), cells))
 
 
 def _defaults(template: Template) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evolve import display
 from evolve.cli.campaigns.table_notes import show_table
 from evolve.cli.shared import options, output
 from evolve.cli.shared.interruption import Interruption
@@ -226,7 +227,7 @@ def _show_improved(improved: dict[str, Any] | None) -> None:
         for entry in improved["compared"]
     ]
     headings = ("", "on held-out rows", "FLOPs a sample", "of the model's", "parameters")
-    output.show("", output.table(headings, rows, right=("FLOPs a sample", "of the model's", "parameters")))
+    output.show("", display.table(headings, rows, right=("FLOPs a sample", "of the model's", "parameters")))
 
 
 def _show_page(plan: Plan, home: Home, found: CarriedOut) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evolve import display
 from evolve.cli.shared import options, output
 from evolve.reports.status import advice, describe_each
 
@@ -86,7 +87,7 @@ def _purged_table(found: list[dict[str, Any]]) -> Any:
         )
         for stone in found
     ]
-    return output.table(("campaign", "purged", "seed", "evaluations", "campaign key"), rows)
+    return display.table(("campaign", "purged", "seed", "evaluations", "campaign key"), rows)
 
 
 def _as_table(found: list[dict[str, Any]]) -> Any:
@@ -117,7 +118,7 @@ def _as_table(found: list[dict[str, Any]]) -> Any:
         )
         for entry in found
     ]
-    return output.table(columns, rows, right=("of its limit", "seed", "generations", "evaluations", "took"))
+    return display.table(columns, rows, right=("of its limit", "seed", "generations", "evaluations", "took"))
 
 
 def _best(entry: dict[str, Any]) -> dict[str, float]:

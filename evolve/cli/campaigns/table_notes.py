@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from evolve import display
 from evolve.cli.shared import output
 
 MAX_COLUMNS = 30
@@ -34,7 +35,7 @@ def show_table(report: Mapping[str, Any]) -> None:
         if column["name"] in names
     ]
     headings = ("column", "taken as", "different", "missing", "")
-    output.show(output.table(headings, rows, right=("different", "missing")), file=sys.stderr)
+    output.show(display.table(headings, rows, right=("different", "missing")), file=sys.stderr)
     if len(columns) > len(rows):
         output.note(f"and {len(columns) - len(rows):,} more columns")
     for text in report["notes"]:

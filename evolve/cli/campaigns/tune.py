@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evolve import display
 from evolve.cli.campaigns.run import DISK_WAIT_S, AcceptLevel, Address, DiskWait, Seed, Workers, as_overrides
 from evolve.cli.shared import options, output
 
@@ -177,7 +178,7 @@ def _show(tuning: Tuning, found: Mapping[str, Any]) -> None:
     columns = ("trial", tuning.objective, "campaign", "settings")
     rows = [_row(found["trials"][number]) for number in listed]
     title = f"The best trials of {found['study']} ({counts})"
-    output.show(output.table(columns, rows, right=("trial", tuning.objective), title=title), file=sys.stderr)
+    output.show(display.table(columns, rows, right=("trial", tuning.objective), title=title), file=sys.stderr)
     if not found["best"]:
         output.note("no trial came to a score: the lines above say why")
         return

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evolve import display
 from evolve.cli.campaigns.pause import LOOK_EVERY_S, the_one
 from evolve.cli.shared import options, output
 
@@ -122,5 +123,5 @@ def _live_table(step: dict[str, Any]) -> Table:
             ("evaluations", f"{step['evaluations']:,}"),
             ("best", "   ".join(f"{name} {number(value)}" for name, value in step["best"].items())),
         ]
-    found: Table = output.pairs([*facts, ("in quarantine", f"{step['quarantined']:,}")])
+    found: Table = display.pairs([*facts, ("in quarantine", f"{step['quarantined']:,}")])
     return found

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from evolve import display
 from evolve.cli.shared import options, output
 
 
@@ -40,4 +41,4 @@ def doctor(
 def _as_table(checks: list[Any]) -> Any:
     marks = {"ok": "ok", "note": "note", "missing": "MISSING"}
     rows = [(check.name, marks[check.state], check.found, check.remedy or "") for check in checks]
-    return output.table(("what", "", "found", "what to do"), rows)
+    return display.table(("what", "", "found", "what to do"), rows)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from evolve import display
 from evolve.cli.shared import options, output
 from evolve.cli.shared.helptext import help_of
 
@@ -51,7 +52,7 @@ def _as_table(found: list[dict[str, Any]]) -> Any:
         (short_id(row["individual"]), row["verdict"], row["detail"] or "-", row["campaign"], f"{row['generation']:,}")
         for row in found
     ]
-    return output.table(columns, rows, right=("generation",))
+    return display.table(columns, rows, right=("generation",))
 
 
 app.command("list", help=help_of(list_quarantine))(list_quarantine)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evolve import display
 from evolve.cli.lineage.arrow_values import values_of
 from evolve.cli.shared import options, output
 from evolve.cli.shared.streams import refused
@@ -89,7 +90,7 @@ def _show_table(rows: pa.Table) -> None:
     columns = [[_cell(value) for value in values_of(column)] for column in shown.columns]
     right = [name for name, column in zip(rows.column_names, rows.columns, strict=True) if _is_number(column.type)]
     cells = list(zip(*columns, strict=True)) if columns else []
-    output.show(output.table(rows.column_names, cells, right))
+    output.show(display.table(rows.column_names, cells, right))
     if rows.num_rows > MAX_TABLE_ROWS:
         more = rows.num_rows - MAX_TABLE_ROWS
         output.note(f"... and {more:,} more rows: --format csv, json, arrow or parquet gives them all")

@@ -6,12 +6,12 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from evolve.cli.shared.streams import refused, unfiltered
-from evolve.display import in_line, visible, visible_json
+from evolve.display import visible, visible_json
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -110,33 +110,6 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, (str, int)):
         return value
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = (), title: str = "") -> Any:
-    """Returns a table; the columns in ``right`` hold numbers."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    made = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False, show_edge=False)
-    for name in columns:
-        made.add_column(Text(in_line(name)), justify="right" if name in right else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*(Text(visible(cell)) for cell in row))
-    return made
-
-
-def pairs(facts: Iterable[tuple[str, str]]) -> Any:
-    """Returns names and values, a line each."""
-    from rich.table import Table
-    from rich.text import Text
-
-    made = Table.grid(padding=(0, 2))
-    made.add_column(style="dim")
-    made.add_column(overflow="fold")
-    for name, value in facts:
-        made.add_row(Text(in_line(name)), Text(visible(value)))
-    return made
 
 
 def check_writable(path: Path, option: str) -> None:

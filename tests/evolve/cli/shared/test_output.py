@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from rich.text import Text
 
 from evolve.cli.shared.helptext import kept
-from evolve.cli.shared.output import json_text, plain, show, table
+from evolve.cli.shared.output import json_text, plain, show
+from evolve.display import table
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

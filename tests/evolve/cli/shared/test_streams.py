@@ -12,6 +12,7 @@ import pytest
 from rich.text import Text
 from rich.tree import Tree
 
+from evolve import display
 from evolve.cli.shared import failure, output
 from evolve.cli.shared.streams import Screen, screens
 from population.errors import InputError, StorageError
@@ -29,8 +30,8 @@ OBEYED = set("\x1b\x07\x9b\b\r\u202e\u2066\udcff")
         output.say,
         output.note,
         output.show,
-        lambda text: output.show(output.table((text,), [(text,)])),
-        lambda text: output.show(output.pairs([(text, text)])),
+        lambda text: output.show(display.table((text,), [(text,)])),
+        lambda text: output.show(display.pairs([(text, text)])),
         lambda text: failure.report(InputError(text)),
         lambda text: sys.stderr.write(text),  # noqa: PLW0108 -- as below
         lambda text: sys.stdout.write(text),  # noqa: PLW0108 -- the stream of the moment, not of the collection
