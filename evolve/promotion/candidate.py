@@ -22,13 +22,13 @@ from population.errors import DamageError, InputError
 from population.graphs.graph import OpGraph
 from population.lineage.sql.connection import open_connection
 
-#: The individual and everyone it descends from.
-_ANCESTRY = "(SELECT CAST($1 AS VARCHAR) AS individual UNION SELECT individual FROM ancestors($1))"
+_MISSING = """
+    FROM (SELECT CAST($1 AS VARCHAR) AS individual UNION FROM ancestors($1))
+    ANTI JOIN individuals USING (individual) ORDER BY 1"""
 
-_MISSING = f"SELECT individual FROM {_ANCESTRY} ANTI JOIN individuals USING (individual) ORDER BY 1"
-
-_ROOTS = f"""
-    SELECT DISTINCT individual, operator || '@' || version FROM recipes JOIN {_ANCESTRY} USING (individual)
+_ROOTS = """
+    SELECT DISTINCT individual, operator || '@' || version FROM recipes
+    JOIN (SELECT CAST($1 AS VARCHAR) AS individual UNION FROM ancestors($1)) USING (individual)
     WHERE individual NOT IN (SELECT child FROM parents) ORDER BY 1"""
 
 
