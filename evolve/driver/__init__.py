@@ -1,1 +1,5 @@
-"""A room."""
+"""What drives a campaign: launches it in a home, performs its work, writes its commits, listens to other terminals.
+
+It may import any room of `population` and `fitness`, and those of `evolve` up to `evolve.models`. Its public things
+are `launch.launch`, `loop.drive`, `requests`, `evaluators.make_evaluator`, `disk_full`.
+"""
