@@ -1,5 +1,5 @@
-"""What commands share: options, output, streams, progress, failures and exit codes, Ctrl-C, the tracker.
+"""What commands share: options, output, streams, progress, failures and exit codes, Ctrl-C.
 
 It may import any room of `population` and `fitness`, and those of `evolve` up to `evolve.tuning`. Its public things
-are `options`, `output`, `streams.screens`, `failure.report`, `trackers.tracking`, `interruption.Interruption`.
+are `options`, `output`, `streams.screens`, `failure.report`, `interruption.Interruption`.
 """
