@@ -39,7 +39,10 @@ HEAVY = (
     "gymnasium",
 )
 MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 40
 MAX_PUBLIC_NAMES = 25
+#: Longer functions that are to be split; nothing may be added.
+TOO_LONG = {"evolve.driver.launch.launch"}
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc", "base2"}
 UNPICKLERS = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "marshal", "shelve", "jsonpickle"}
 
@@ -209,6 +212,48 @@ def test_a_module_is_short_documented_and_named_for_what_it_holds(name: str) -> 
         assert ast.get_docstring(tree), "a module starts with a docstring"
     if len(tree.body) > 1:
         assert "from __future__ import annotations" in text
+
+
+@PER_MODULE
+def test_a_function_is_short(name: str) -> None:
+    long = {
+        f"{name}.{function.name}"
+        for function in functions_of(syntax(name))
+        if lines_of(function, name) > MAX_FUNCTION_LINES
+    }
+    assert long - TOO_LONG == set()
+
+
+def test_functions_that_are_still_too_long_exist_and_are_too_long() -> None:
+    """A name that stands on the list without need would hide the next long function of that name."""
+    for full in TOO_LONG:
+        name, _, function = full.rpartition(".")
+        (found,) = [node for node in functions_of(syntax(name)) if node.name == function]
+        assert lines_of(found, name) > MAX_FUNCTION_LINES
+
+
+def functions_of(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """All functions of a module, methods and inner ones too."""
+    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> int:
+    """How many lines a function has, signature and docstring included.
+
+    Of the command line's functions only the body counts: each option needs its lines in the signature, and the docstring is
+    the text of ``--help`` with its examples.
+    """
+    assert function.end_lineno is not None
+    if not name.startswith("evolve.cli."):
+        return function.end_lineno - function.lineno + 1
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return function.end_lineno - body[0].lineno + 1 if body else 0
+
+
+@pytest.mark.parametrize(("lines", "name", "counted"), [(40, "a", 42), (40, "evolve.cli.a", 40)])
+def test_the_body_of_a_command_is_counted_and_all_of_other_functions(lines: int, name: str, counted: int) -> None:
+    (function,) = functions_of(ast.parse('def f():\n    """Text."""\n' + "    pass\n" * lines))
+    assert lines_of(function, name) == counted
 
 
 def test_every_source_file_belongs_to_a_regular_package() -> None:

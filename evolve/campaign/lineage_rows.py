@@ -35,10 +35,9 @@ def births_of(
     tiers = tiers_of(plan, result)
     count = len(batch.recipes)
     names = [objective.name for objective in plan.benchmark.objectives]
-    where = (plan.benchmark_name, batch.split)
     return Births(
-        measures=tuple(Measure(*where, tier, name) for tier in tiers for name in names),
-        skill_measures=tuple(Measure(*where, tier, skill) for tier in tiers for skill in plan.benchmark.skills),
+        measures=_measures(plan, batch, tiers, names),
+        skill_measures=_measures(plan, batch, tiers, plan.benchmark.skills),
         tiers=tiers,
         num_samples=plan.benchmark.num_samples(batch.split),
         sandbox_level=plan.sandbox_level,
@@ -63,6 +62,10 @@ def births_of(
         scores=result.scores.reshape(count, len(tiers) * len(names)),
         skills=result.skills.reshape(count, len(tiers) * len(plan.benchmark.skills)),
     )
+
+
+def _measures(plan: Plan, batch: Batch, tiers: Sequence[str], names: Sequence[str]) -> tuple[Measure, ...]:
+    return tuple(Measure(plan.benchmark_name, batch.split, tier, name) for tier in tiers for name in names)
 
 
 def coordinate(generation: int, position: int) -> str:

@@ -1,4 +1,11 @@
-"""Operators: the ways in which children are made. Importing this package registers the ones that ship with the project."""
+"""Operators: pure functions from parents and a seed to children; one file for each mutation, crossover or first
+individual.
+
+It may import any room of `population`, and those of `fitness` up to `fitness.benchmarks`. Its public things are
+`register`, `get`, `keys`, `Operator`, `Settings`, `Making`, `check_settings`, `parse_settings`, `toolbox`.
+
+Importing this room registers the operators that ship with the project.
+"""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from evolve import templates
 from evolve.config.campaign import BenchmarkConfig, CampaignConfig
 from evolve.config.data import DataConfig
 from evolve.templates.tabular import MANY_ROWS
-from fitness.benchmarks.arrays import ArraySettings, ArrayTarget, benchmark_of_arrays, joined
+from fitness.benchmarks.arrays import ArraySettings, ArrayTarget, benchmark_of_arrays
 from fitness.benchmarks.benchmark import Benchmark
 from fitness.measures.metrics import LOSS, Kind
 from fitness.tables import TableSettings, read_table
@@ -28,7 +28,7 @@ from fitness.work.task import Task
 from population.encoding.cid import cid_of_digest
 from population.errors import BenchmarkError, ConfigError, InputError, NotFound, StoreCorrupt
 from population.files.user_file import read_user_file
-from population.inputs.archives import read_npz
+from population.inputs.archives import joined, read_npz
 from population.inputs.table_bounds import look_for
 from population.inputs.table_files import SUFFIXES
 

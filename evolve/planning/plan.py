@@ -117,13 +117,7 @@ def benchmark_of(config: CampaignConfig) -> Benchmark:
 
 def make_plan(config: CampaignConfig, benchmark: Task | None = None, sandbox_level: str = "reduced") -> Plan:
     """Returns the plan of a config. Raises ConfigError or InvalidGraph that names what does not fit and the remedy."""
-    for module in config.plugins:
-        _import_plugin(module)
-    if benchmark is None:
-        config, data = resolved(config)
-    else:
-        config = written_out(with_source(config), benchmark)
-        data = measured_by(benchmark, config)
+    config, data = _with_task(config, benchmark)
     config = with_whole_graph(config, data)
     graph = OpGraph.from_value(config.graph)
     if data.scoring is not None and data.scoring.takes == "stack":
@@ -158,6 +152,16 @@ def make_plan(config: CampaignConfig, benchmark: Task | None = None, sandbox_lev
     if config.promote is not None:
         check_name(config.promote.name)
     return plan
+
+
+def _with_task(config: CampaignConfig, benchmark: Task | None) -> tuple[CampaignConfig, Task]:
+    """Returns the config written out, and its task: what the config names, or the given one, measured as the config says."""
+    for module in config.plugins:
+        _import_plugin(module)
+    if benchmark is None:
+        return resolved(config)
+    config = written_out(with_source(config), benchmark)
+    return config, measured_by(benchmark, config)
 
 
 def with_whole_graph(config: CampaignConfig, data: Task) -> CampaignConfig:

@@ -7,14 +7,16 @@ Shapes: N held-out rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from fitness.judges.judge import Judge
+from evolve.planning.isolation_rules import check_user_code
+from evolve.planning.plan import Plan
+from fitness.judges.judge import Judge, Limits, SubprocessJudge
 from fitness.processes import verdicts as verdict
 from fitness.scoring.examiner import Examiner
 from fitness.work.task import Task
@@ -46,6 +48,22 @@ class Finding:
     def is_ok(self) -> bool:
         """Whether the block has scores."""
         return self.verdict == verdict.OK
+
+
+@contextmanager
+def judge_for(plan: Plan, judge: Judge | None, accepted: str) -> Iterator[Judge]:
+    """Yields who runs the blocks of a look: the judge that was given, or one of the campaign's own, closed afterwards.
+
+    Raises ConfigError where code of others would run in a jail that is not what was accepted.
+    """
+    if judge is not None:
+        yield judge
+        return
+    limits = Limits.of(plan.config.limits.seconds, plan.config.limits.memory_mib)
+    with closing(SubprocessJudge(plugins=plan.plugins, limits=limits)) as own:
+        if plan.foreign_code:
+            check_user_code(accepted, plan.foreign_code, own.level)
+        yield own
 
 
 def look(blocks: Sequence[TensorBlock], benchmark: Task, judge: Judge) -> list[Finding]:

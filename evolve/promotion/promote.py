@@ -12,22 +12,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from evolve.home.home import Home
-from evolve.planning.isolation_rules import check_user_code, objections_to
+from evolve.planning.isolation_rules import objections_to
 from evolve.planning.plan import Plan
 from evolve.promotion.acceptance import Terms, Wishes, terms_of, tests_of
 from evolve.promotion.candidate import Candidate, find_candidate, interface_objections
-from evolve.promotion.heldout import SPLIT, Finding, look
+from evolve.promotion.heldout import SPLIT, Finding, judge_for, look
 from evolve.promotion.ledger import LOOKED, PROMOTED, REFUSED, Ledger
 from evolve.runtime.bundle import export_block
 from evolve.tracking.mlflow_tracker import SEQUENCES_FILE
 from evolve.tracking.protocol import NullTracker, Tracker
-from fitness.judges.judge import Judge, Limits, SubprocessJudge
+from fitness.judges.judge import Judge
 from fitness.measures.heldout_tests import alpha_of_look
 from fitness.processes.isolation import FULL
 from population.blocks.block import load_block
@@ -94,8 +93,7 @@ def promote(
 
     Raises:
         NotFound: no such block. Locked: another process decides. EvaluatorFailed: no judge can be had; the look that was
-            begun counts, and the same promotion goes on with it. ConfigError: this machine's jail is less than what code
-            of others needs.
+            begun counts, and the same promotion goes on with it. ConfigError: code of others needs a better jail.
     """
     clock = clock or SystemClock()
     block_id = home.block_store().resolve(block_prefix)
@@ -105,21 +103,10 @@ def promote(
         gate.complete()
         standing = gate.heads.current(name)
         if standing is not None and standing.block == block_id:
-            heldout = standing.evidence.get("heldout", {})
-            reason = f"{name} has pointed to this block since {standing.decided}"
-            decision = Decision(
-                ALREADY,
-                [reason],
-                standing.sequence,
-                block_id,
-                heldout,
-                heldout_of_standing=standing.evidence.get("heldout_of_standing", {}),
-                compared_with=standing.evidence.get("compared_with", ""),
-            )
+            decision = _already(standing)
         else:
-            decision = gate.decide(
-                find_candidate(home, block_id, plan), name, standing, Wishes(floors, margin, accept_level), judge
-            )
+            wishes = Wishes(floors, margin, accept_level)
+            decision = gate.decide(find_candidate(home, block_id, plan), name, standing, wishes, judge)
     _announce(home, tracker)
     return decision
 
@@ -204,7 +191,7 @@ class _Gate:
         refusal = ledger.refusal(terms.evidence["question"], wishes.accepted_level)
         if refusal is not None:
             return _refused_before(refusal)
-        with _judge(candidate.plan, judge, wishes.accepted_level) as taken:
+        with judge_for(candidate.plan, judge, wishes.accepted_level) as taken:
             terms = self._begin_look(row, terms, ledger)
             findings = look([candidate.block, *([old] if old else [])], candidate.plan.benchmark, taken)
             terms.evidence["sandbox_level"] = taken.level
@@ -344,6 +331,19 @@ class _Gate:
         return datetime.fromtimestamp(self._clock.now(), UTC).isoformat(timespec="seconds")
 
 
+def _already(standing: Head) -> Decision:
+    """Returns the answer where the name points to the block already: nothing is looked at."""
+    return Decision(
+        ALREADY,
+        [f"{standing.name} has pointed to this block since {standing.decided}"],
+        standing.sequence,
+        standing.block,
+        standing.evidence.get("heldout", {}),
+        heldout_of_standing=standing.evidence.get("heldout_of_standing", {}),
+        compared_with=standing.evidence.get("compared_with", ""),
+    )
+
+
 def _refused_before(row: Mapping[str, Any]) -> Decision:
     """Returns the answer that the same question had: nothing is looked at again."""
     evidence = row["evidence"]
@@ -366,22 +366,6 @@ def _row_of(head: Head) -> dict[str, Any]:
     row = {"stage": head.stage, "name": head.name, "sequence": head.sequence, "block": head.block, "decision": decision}
     reason = f"found standing since {head.decided}; its row was missing"
     return {**row, "reason": reason, "evidence": dict(head.evidence)}
-
-
-@contextmanager
-def _judge(plan: Plan, judge: Judge | None, accepted: str) -> Iterator[Judge]:
-    """Yields the judge that was given, or one of the campaign's plugins and limits that is closed afterwards.
-
-    Raises ConfigError where code of others would run in a jail that is not what was accepted.
-    """
-    if judge is not None:
-        yield judge
-        return
-    limits = Limits.of(plan.config.limits.seconds, plan.config.limits.memory_mib)
-    with closing(SubprocessJudge(plugins=plan.plugins, limits=limits)) as own:
-        if plan.foreign_code:
-            check_user_code(accepted, plan.foreign_code, own.level)
-        yield own
 
 
 def _announce(home: Home, tracker: Tracker | None) -> None:

@@ -1,4 +1,11 @@
-"""Search strategies: pure ask/tell over recipes. Importing this package registers the ones that ship with the project."""
+"""Search strategies: pure ask and tell over recipes, one file for each kind, with selection and operator credit beside
+them.
+
+It may import any room of `population`, `evolve.operators` and `evolve.recipes`. Its public things are `register`,
+`get`, `kinds`, `Strategy`, `Problem`, `Judged`, `Outcome`, `Batch`, `Recipe`, `Search`.
+
+Importing this room registers the strategies that ship with the project.
+"""
 
 from __future__ import annotations
 

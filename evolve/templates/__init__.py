@@ -1,4 +1,8 @@
-"""Named starting graphs, one file each; ``get`` finds one by name, ``resolve`` writes one out.
+"""Named starting graphs, one file each, that fit the inputs and outputs they are asked for.
+
+It may import any room of `population`, those of `fitness` up to `fitness.benchmarks`, and `evolve.operators`. Its
+public things are `register`, `get`, `names`, `resolve`, `is_template`, `Template`, `Interface`, `interface_of`,
+`block_of`.
 
 Nouns: see `evolve.templates.registry`.
 """

@@ -22,7 +22,7 @@ from evolve.library import run
 from evolve.planning.plan import benchmark_of
 from experiments.heldout import heldout_accuracy
 from experiments.record import write_record
-from fitness.benchmarks.baselines import baseline_accuracies
+from fitness.benchmarks.baselines import baseline_scores
 
 HERE = Path(__file__).parent
 CONFIG = HERE.parent.parent / "configs" / "digits.yaml"
@@ -44,7 +44,7 @@ def one_split(split_seed: int, smoke: bool) -> dict[str, Any]:
     return {
         "split_seed": split_seed,
         "heldout": heldout_accuracy(block, benchmark),
-        "baselines": baseline_accuracies(benchmark, "heldout"),
+        "baselines": baseline_scores(benchmark, "heldout"),
         "flops": {tier: block.graph.flops(widths) for tier, widths in block.tiers.items()},
         "num_heldout": len(benchmark.rows("heldout")),
         "seconds": seconds,

@@ -1,4 +1,4 @@
-"""A benchmark from arrays in a file: ``.npz`` with several channels and targets, or two ``.npy``.
+"""A benchmark from named arrays, as a file of arrays (``.npz``, or two ``.npy``) holds them: several channels and targets.
 
 How the bytes are read: `population.inputs.archives`. Nouns: none beyond those of benchmarks.
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +19,6 @@ from fitness.measures.metrics import Kind
 from fitness.measures.splits import DEFAULT_SHARES
 from fitness.measures.targets import DEFAULT_CHANNELS, Target
 from population.errors import InputError
-from population.inputs.archives import read_npy
 
 #: Whole numbers of at most so many different values are taken for classes where nobody says what they are.
 MAX_CLASSES = 1000
@@ -51,13 +49,6 @@ class ArraySettings:
     inputs: Sequence[str] = ()
     split_seed: int = 0
     shares: tuple[float, float, float] = field(default=DEFAULT_SHARES)
-
-
-def joined(inputs: bytes, targets: bytes) -> bytes:
-    """Returns the archive of two ``.npy`` files: the arrays "input" and "target". Equal files give equal bytes."""
-    stream = BytesIO()
-    np.savez(stream, input=_lone(inputs, "the inputs"), target=_lone(targets, "the targets"))
-    return stream.getvalue()
 
 
 def benchmark_of_arrays(arrays: Mapping[str, Array], settings: ArraySettings) -> Benchmark:
@@ -118,10 +109,3 @@ def _input(name: str, array: Array) -> Array:
         raise InputError(f"input {name!r} must hold numbers, got {array.dtype}; encode text as whole numbers first")
     wide = array.reshape(len(array), -1) if array.ndim == 1 else array
     return wide.astype(np.float32) if array.dtype in (np.bool_, np.uint8) else wide  # pixels; tokens are wider
-
-
-def _lone(data: bytes, what: str) -> Array:
-    try:
-        return read_npy(data)
-    except InputError as error:
-        raise InputError(f"{what}: {error}") from error

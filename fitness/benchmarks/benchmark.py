@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from blake3 import blake3
 
+from fitness.benchmarks.checked_arrays import Array, checked_inputs, digest_of_arrays, frozen
 from fitness.measures.metrics import ALWAYS, COSTS, LOSS, METRICS, Objective
 from fitness.measures.objectives import default_objectives, named_objectives, prefixed
 from fitness.measures.splits import DEFAULT_SHARES, KEY_BYTES, SPLITS, split_of_rows
@@ -28,8 +28,6 @@ from population.errors import BenchmarkError
 
 if TYPE_CHECKING:
     from fitness.tables import Preparation, RawTable, TableSettings
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,19 +101,13 @@ class Benchmark:
         >>> sum(len(benchmark.rows(split)) for split in SPLITS)
         40
         """
-        channels = inputs if isinstance(inputs, Mapping) else {"input": inputs}
         wanted = targets_of(targets, skills)
         num_rows = len(wanted[0])
-        data = {
-            str(key): _checked_input(str(key), np.asarray(channels[key]), num_rows, key in gaps)
-            for key in sorted(channels)
-        }
+        data = checked_inputs(inputs, num_rows, gaps)
         if len(shares) != 3:
             raise BenchmarkError(f"shares must be three positive numbers that sum to 1, got {shares}")
         named = named_objectives(objectives if objectives is not None else default_objectives(wanted), wanted)
-        return Benchmark(
-            name, MappingProxyType(data), wanted, named, split_seed, shares, keys=keys, preparation=preparation
-        )
+        return Benchmark(name, data, wanted, named, split_seed, shares, keys=keys, preparation=preparation)
 
     @staticmethod
     def from_table(table: Any, target: str, **settings: Any) -> Benchmark:
@@ -235,7 +227,7 @@ class Benchmark:
     @functools.cached_property
     def digest_of_data(self) -> bytes:
         """Returns 32 bytes that name all rows and targets, whatever the splits."""
-        return _digest_arrays(self.inputs, self.targets)
+        return digest_of_arrays(self.inputs, self.targets)
 
     def measuring(self, names: Sequence[str]) -> Benchmark:
         """Returns the same benchmark, measuring these objectives too. Raises: BenchmarkError for one that is none."""
@@ -270,7 +262,7 @@ class Benchmark:
         if self.whole is not None:
             return self
         rows = self.rows("train")
-        inputs = {key: _frozen(array[rows]) for key, array in self.inputs.items()}
+        inputs = {key: frozen(array[rows]) for key, array in self.inputs.items()}
         targets = tuple(target.take(rows) for target in self.targets)
         whole = dict(self._split_digests)
         return replace(self, inputs=MappingProxyType(inputs), targets=targets, whole=whole, keys=None, preparation=None)
@@ -321,7 +313,7 @@ class Benchmark:
         """Returns the benchmark of ``to_parts``."""
         count = len(value["channels"])
         data = {
-            key: _frozen(np.frombuffer(part, dtype=np.dtype(dtype)).reshape(shape))
+            key: frozen(np.frombuffer(part, dtype=np.dtype(dtype)).reshape(shape))
             for (key, dtype, shape), part in zip(value["channels"], parts[:count], strict=True)
         }
         targets = tuple(
@@ -352,7 +344,7 @@ class Benchmark:
         if self.whole is not None:
             return self.whole
         return {
-            split: _digest_arrays(self.inputs_of(split), [target.take(self.rows(split)) for target in self.targets])
+            split: digest_of_arrays(self.inputs_of(split), [target.take(self.rows(split)) for target in self.targets])
             for split in SPLITS
         }
 
@@ -367,42 +359,3 @@ class Benchmark:
 
     def _refuse(self, split: str) -> bytes:
         raise BenchmarkError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
-
-
-def _checked_input(channel: str, array: Array, num_rows: int, may_miss: bool = False) -> Array:
-    if array.ndim < 1 or array.shape[0] != num_rows:
-        raise BenchmarkError(f"channel {channel!r} has shape {array.shape}, but targets have {num_rows} rows")
-    if array.dtype.kind not in "fiu" or 0 in array.shape:
-        raise BenchmarkError(f"channel {channel!r} must hold numbers, got dtype {array.dtype} and shape {array.shape}")
-    if array.dtype.kind in "iu":
-        return _frozen(array.astype("<i8"))
-    with np.errstate(over="ignore"):
-        floats = array.astype("<f4")
-    good = np.isfinite(floats) | (np.isnan(array) if may_miss else False)
-    bad = np.flatnonzero(~good.reshape(num_rows, -1).all(axis=1))
-    if len(bad):
-        raise BenchmarkError(
-            f"channel {channel!r} holds NaN, infinity or a number beyond float32 in {len(bad)} rows (first: row {bad[0]}); "
-            "fill or drop them, or name the channel in gaps if NaN stands for a missing number"
-        )
-    floats = (
-        np.where(np.isnan(floats), np.float32(np.nan), floats) if may_miss else floats
-    )  # one NaN has one bit pattern
-    return _frozen(floats + np.float32(0.0))  # -0.0 becomes 0.0, so that equal rows have equal bytes
-
-
-def _frozen(array: Array) -> Array:
-    frozen = np.ascontiguousarray(array)
-    frozen.flags.writeable = False
-    return frozen
-
-
-def _digest_arrays(inputs: Mapping[str, Array], targets: Sequence[Target]) -> bytes:
-    hasher = blake3(derive_key_context="evolve 2026 benchmark data")
-    for key in sorted(inputs):
-        hasher.update(repr((key, inputs[key].dtype.str, inputs[key].shape)).encode())
-        hasher.update(inputs[key].tobytes())
-    for target in targets:
-        hasher.update(repr(target.classes if target.is_plain else sorted(target.header.items())).encode())
-        hasher.update(target.values.tobytes())
-    return hasher.digest()

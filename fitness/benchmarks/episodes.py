@@ -111,18 +111,8 @@ class Episodes:
             BenchmarkError: no such environment, it cannot be made so, or policies cannot play it; and the remedy.
             EvaluatorFailed: no jail can be had.
         """
-        from fitness.simulators.gymnasium_lanes import spec_of  # heavy: only where it is needed
-
-        spec_of(environment)
         worlds = {name: dict(world) for name, world in (variants or {DEFAULT_VARIANT: {}}).items()}
-        arguments = _arguments(environment, kwargs or {}, list(worlds.values()), max_steps)
-        found = _described(json.dumps(arguments, sort_keys=True))
-        if "refused" in found:
-            raise BenchmarkError(f"environment {environment!r} cannot be played: {found['refused']}")
-        if found["max_steps"] is None:
-            raise BenchmarkError(
-                f"environment {environment!r} never ends by itself: set benchmark.environment.max_steps"
-            )
+        found = _playable(environment, kwargs or {}, list(worlds.values()), max_steps)
         return Episodes(
             name=environment,
             kwargs=dict(kwargs or {}),
@@ -246,6 +236,21 @@ class Episodes:
         rest |= {"variants": dict(value["variants"]), "observation": tuple(value["observation"])}
         rest |= {"objectives": _objectives(value["objectives"])}
         return Episodes(**rest, actions=Actions(choices, tuple(low), tuple(high)))
+
+
+def _playable(
+    environment: str, kwargs: Mapping[str, Any], worlds: Sequence[Mapping[str, Any]], max_steps: int | None
+) -> Mapping[str, Any]:
+    """Returns what a simulator says of itself. Raises BenchmarkError where policies cannot play it, or it never ends."""
+    from fitness.simulators.gymnasium_lanes import spec_of  # heavy: only where it is needed
+
+    spec_of(environment)
+    found = _described(json.dumps(_arguments(environment, kwargs, worlds, max_steps), sort_keys=True))
+    if "refused" in found:
+        raise BenchmarkError(f"environment {environment!r} cannot be played: {found['refused']}")
+    if found["max_steps"] is None:
+        raise BenchmarkError(f"environment {environment!r} never ends by itself: set benchmark.environment.max_steps")
+    return found
 
 
 def _arguments(

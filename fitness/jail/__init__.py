@@ -1,6 +1,10 @@
-"""The jail that candidates are judged in: walls of several kinds around a process, each told whether it stands.
+"""The jail that candidates are judged in: walls around a process, each told whether it stands, and attacks that try
+them.
 
-``fork_inside`` forks a process into namespaces of its own, ``enter`` puts up the walls in it; see ``fitness/JAIL.md``.
+It may import nothing of the project. Its public things are `enter`, `fork_inside`, `Walls`, `Entered`, `Birth`,
+`LAYERS`.
+
+See `fitness/JAIL.md`.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Tables: from a CSV or Parquet file to arrays, by a preprocessing that is data, fitted on training rows alone.
+"""Tables: from the raw columns of a file to arrays, by a preprocessing that is data, fitted on training rows alone.
 
-    read       bytes -> columns of cells          target     the target column -> task and values
+It may import any room of `population`, and `fitness.measures`. Its public things are `prepare_table`,
+`PreparedTable`, `TableSettings`, `read_table`, `RawTable`.
+
     kinds      cells -> what a column holds       leaks      columns that give the target away
     fit        training rows -> decoder, scaling  prepare    all of it, in order, and what to tell a person
-
-Nouns: see the modules.
+    target     the target column -> task and values
 """
 
 from __future__ import annotations

@@ -61,6 +61,13 @@ def read_npy(data: bytes) -> Array:
     return array
 
 
+def joined(inputs: bytes, targets: bytes) -> bytes:
+    """Returns the archive of two ``.npy`` files: the arrays "input" and "target". Equal files give equal bytes."""
+    stream = BytesIO()
+    np.savez(stream, input=_lone(inputs, "the inputs"), target=_lone(targets, "the targets"))
+    return stream.getvalue()
+
+
 def _check_text(array: Array) -> None:
     """Raises InputError for text that is no Unicode: half a surrogate pair, or a number that is no character."""
     if array.dtype.kind != "U":
@@ -71,6 +78,13 @@ def _check_text(array: Array) -> None:
         raise InputError(
             f"holds text with U+{int(numbers[bad.argmax()]):04X}, which is no character: write it anew as UTF-8"
         )
+
+
+def _lone(data: bytes, what: str) -> Array:
+    try:
+        return read_npy(data)
+    except InputError as error:
+        raise InputError(f"{what}: {error}") from error
 
 
 def _read_archive(data: bytes) -> dict[str, Array]:

@@ -1,7 +1,10 @@
 """The lineage: who came from whom, by which operation, with which score; one durable log per campaign, read by SQL.
 
-Records are plain (``records.py``); ``LineageWriter`` and ``LineageReader`` bring Arrow with them and are therefore
-imported when they are first asked for. The formats stand in LINEAGE.md.
+It may import `population.lineage.format`, `population.lineage.journal` and `population.lineage.sql`. Its public
+things are `LineageWriter`, `LineageReader`, `Commit`, `Births`, `Measure`, `QueryLimits`.
+
+The formats stand in LINEAGE.md. The reader and the writer bring Arrow with them and are imported when they are first
+asked for.
 """
 
 from __future__ import annotations

@@ -1,6 +1,11 @@
-"""The operations that blocks are made of, one file a group; ``get`` finds one by name.
+"""The operations that blocks are made of: what each promises, its attributes and its dimensions; the parts in rooms of
+their own.
 
-Nouns: see `population.operations.registry`.
+It may import `population.errors`. Its public things are `register`, `get`, `names`, `Operation`, `Call`, `Inferred`,
+`ParameterSpec`, `dimensions`, `attributes`.
+
+Importing this room registers the operations that ship with the project; a new one is one file in `layers` or
+`sequences`.
 """
 
 from __future__ import annotations

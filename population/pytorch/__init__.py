@@ -1,6 +1,8 @@
-"""PyTorch modules in and out: ``translate`` says a module in operations, ``to_torch`` makes a module of a block.
+"""PyTorch modules in and out: a module becomes a graph and tensors, a block becomes a module or plain source code.
 
-Nouns: those of its modules; see `population.pytorch.from_torch`.
+It may import `population.errors`, `population.randomness`, `population.operations`, `population.graphs`,
+`population.stacks` and `population.pytorch.translation`. Its public things are `translate`, `to_torch`, `source_of`,
+`seeded_inputs`, `Translation`, `BlockModule`.
 """
 
 from __future__ import annotations

@@ -17,23 +17,9 @@ from population.operations.registry import Attributes, Axis, Call, Inferred, Ope
 
 
 def _make(name: str, axes: int, single: Callable[..., torch.Tensor]) -> Operation:
-    places: tuple[Axis, ...] = ("", "", "")
-    counted: tuple[Axis, ...] = ("out", "in", *places[:axes])
-
     def infer(inputs: Sequence[Shape], attributes: Attributes) -> Inferred:
         (shape,) = inputs
-        if len(shape) != axes + 1:
-            raise InvalidGraph(
-                f"expected an input of {axes + 1} axes (units first), got {format_shape(shape)}: reshape it"
-            )
-        window = Window.of(attributes, axes)
-        out, reads = parse_dim(attributes["out"]), shape[0]
-        fan_in = multiply(reads, fixed(math.prod(window.kernel)))
-        kernel = tuple(fixed(size) for size in window.kernel)
-        parameters = {"weight": ParameterSpec((out, reads, *kernel), fan_in=fan_in, axes=counted)}
-        if attributes["bias"]:
-            parameters["bias"] = ParameterSpec((out,), fan_in=fan_in, role="bias", axes=("out",))
-        return Inferred((out, *window.infer(shape[1:])), parameters)
+        return _infer(shape, attributes, axes)
 
     def flops(inputs: Sequence[Sizes], output: Sizes, attributes: Attributes) -> int:
         reads = inputs[0][0] * math.prod(per_axis(attributes["kernel"], axes))
@@ -57,6 +43,22 @@ def _make(name: str, axes: int, single: Callable[..., torch.Tensor]) -> Operatio
         "bias": flag(True),
     }
     return register(Operation(name, infer, flops, run, run_single, known, keeps_zero=True))
+
+
+def _infer(shape: Shape, attributes: Attributes, axes: int) -> Inferred:
+    """Returns the shape that a convolution over so many axes gives, and its parameters."""
+    if len(shape) != axes + 1:
+        raise InvalidGraph(f"expected an input of {axes + 1} axes (units first), got {format_shape(shape)}: reshape it")
+    window = Window.of(attributes, axes)
+    out, reads = parse_dim(attributes["out"]), shape[0]
+    fan_in = multiply(reads, fixed(math.prod(window.kernel)))
+    kernel = tuple(fixed(size) for size in window.kernel)
+    places: tuple[Axis, ...] = ("", "", "")
+    counted: tuple[Axis, ...] = ("out", "in", *places[:axes])
+    parameters = {"weight": ParameterSpec((out, reads, *kernel), fan_in=fan_in, axes=counted)}
+    if attributes["bias"]:
+        parameters["bias"] = ParameterSpec((out,), fan_in=fan_in, role="bias", axes=("out",))
+    return Inferred((out, *window.infer(shape[1:])), parameters)
 
 
 conv1d = _make("conv1d", 1, functional.conv1d)

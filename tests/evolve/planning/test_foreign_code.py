@@ -12,7 +12,7 @@ import evolve
 from evolve.models.importer_answer import read_answer
 from evolve.planning.foreign_code import foreign_operations, modules_to_import, running
 from evolve.planning.plan import Plan
-from evolve.promotion import promote as promotion
+from evolve.promotion.heldout import judge_for
 from evolve.recipes.recipe import Recipe
 from evolve.recovery.rebuild import Record, rebuild_rows
 from evolve.reports.baselines import compute
@@ -110,9 +110,9 @@ def test_baselines_promotions_and_the_library_ask_for_the_level_too(monkeypatch:
     monkeypatch.setattr(SubprocessJudge, "level", property(lambda self: "reduced"))
     monkeypatch.setattr(ProcessEvaluator, "sandbox_level", property(lambda self: "reduced"))
     assert WORDS in compute(plan)[0].missing
-    with pytest.raises(ConfigError, match=WORDS), promotion._judge(plan, None, "full"):
+    with pytest.raises(ConfigError, match=WORDS), judge_for(plan, None, "full"):
         pass
-    with promotion._judge(plan, None, "reduced") as judge:
+    with judge_for(plan, None, "reduced") as judge:
         assert judge.level == "reduced"
     with pytest.raises(ConfigError, match=WORDS):
         evolve.run(plan.config, small.rows())

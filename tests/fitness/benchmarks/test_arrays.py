@@ -5,9 +5,9 @@ from io import BytesIO
 import numpy as np
 import pytest
 
-from fitness.benchmarks.arrays import ArraySettings, ArrayTarget, benchmark_of_arrays, joined
+from fitness.benchmarks.arrays import ArraySettings, ArrayTarget, benchmark_of_arrays
 from population.errors import BenchmarkError, InputError
-from population.inputs.archives import read_npz
+from population.inputs.archives import joined, read_npz
 
 ROWS = np.random.Generator(np.random.Philox(3)).normal(size=(90, 4)).astype(np.float32)
 ARRAYS = {
