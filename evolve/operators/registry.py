@@ -1,9 +1,9 @@
-"""The registry of operators: what an operator promises, and the DEAP toolbox that binds their names.
+"""The registry of operators: what an operator promises, and how one is found and applied.
 
 An operator is a pure function from stacks of parents to a stack of children. Adding one is a file with one ``register``
 call, here or in a package that names it under the entry-point group ``evolve.operators``.
 
-Nouns: *operator*, *settings model* (its hyperparameters, typed and checked), *toolbox* (names bound to functions).
+Nouns: *operator*, *settings model* (its hyperparameters, typed and checked).
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
-from deap.base import Toolbox
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fitness.benchmarks.benchmark import Benchmark
@@ -102,7 +101,6 @@ _operators: Registry[Operator] = Registry("operator", ENTRY_POINTS, is_versioned
 
 def register(operator: Operator) -> Operator:
     """Adds an operator under ``name@version``. Raises ValueError where another one has that key."""
-    toolbox.cache_clear()
     return _operators.add(operator.key, operator)
 
 
@@ -117,15 +115,6 @@ def get(key: str) -> Operator:
 def keys() -> tuple[str, ...]:
     """Returns the keys of all registered operators, sorted."""
     return _operators.names()
-
-
-@cache
-def toolbox() -> Toolbox:
-    """Returns a DEAP toolbox in which every registered operator is bound under its key."""
-    bound = Toolbox()
-    for key, operator in sorted(_operators.members.items()):
-        bound.register(key, apply_checked, operator)
-    return bound
 
 
 def apply_checked(operator: Operator, making: Making, settings_text: str) -> Stack:
