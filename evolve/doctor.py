@@ -106,14 +106,15 @@ def _memory() -> Check:
 
 
 def _available_bytes() -> int | None:
-    """Returns what /proc says is available, or less where a control group allows less; None without /proc."""
+    """Returns what the system says is available, or less where a control group allows less; None where /proc is hidden."""
+    import psutil
+
     try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        available = int(psutil.virtual_memory().available)
     except OSError:
         return None
-    found = [int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")]
     limits = [limit for file in ("memory.max", "memory/memory.limit_in_bytes") if (limit := _limit(file)) is not None]
-    return min([*found, *limits]) if found else None
+    return min([available, *limits])
 
 
 def _limit(file: str) -> int | None:

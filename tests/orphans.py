@@ -1,4 +1,4 @@
-"""Processes that a test started, below it or left by their parents: found in the kernel's own lists."""
+"""Processes that a test started, below it or left by their parents: found by psutil."""
 
 from __future__ import annotations
 
@@ -8,34 +8,29 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import psutil
+
 PR_SET_CHILD_SUBREAPER = 36
 
 
 def children_of(pid: int) -> list[int]:
-    """The process's children, whichever thread of it started them, by the kernel's own lists; none when it is gone."""
-    found = []
-    with suppress(FileNotFoundError, ProcessLookupError):
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with (
-                suppress(FileNotFoundError, ProcessLookupError),
-                open(f"/proc/{pid}/task/{task}/children", "rb") as children,
-            ):
-                found += [int(word) for word in children.read().split()]
-    return found
+    """The process's children, whichever thread of it started them; none when it is gone."""
+    with suppress(psutil.NoSuchProcess):
+        return [child.pid for child in psutil.Process(pid).children()]
+    return []
 
 
 def descendants_of(pid: int) -> list[int]:
-    """Its children, and theirs, the nearest first."""
-    found = children_of(pid)
-    return [*found, *(deeper for child in found for deeper in descendants_of(child))]
+    """Its children, and theirs; none when it is gone."""
+    with suppress(psutil.NoSuchProcess):
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    return []
 
 
 def is_running(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            return stat.read().rsplit(b")", 1)[1].split()[0] not in (b"Z", b"X")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    return False
 
 
 @contextmanager
@@ -58,5 +53,7 @@ def no_orphans() -> Iterator[None]:
 
 
 def command_of(pid: int) -> str:
-    with open(f"/proc/{pid}/cmdline", "rb") as line:
-        return line.read().replace(b"\0", b" ").decode()
+    """Its command line; empty when it is gone."""
+    with suppress(psutil.NoSuchProcess):
+        return " ".join(psutil.Process(pid).cmdline())
+    return ""

@@ -12,6 +12,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -339,6 +340,24 @@ def test_every_direct_dependency_is_pinned_within_its_range() -> None:
     for requirement in map(Requirement, wanted):
         version = pinned_version(chosen[canonicalize_name(requirement.name)])
         assert version in requirement.specifier, f"{requirement} does not admit the pinned {version}"
+
+
+def imported_packages() -> set[str]:
+    """The packages from an index whose modules the three packages import anywhere, by canonical name."""
+    nodes = [node for name in MODULES for node in ast.walk(syntax(name))]
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)]
+    owners = packages_distributions()
+    roots = {name.split(".")[0] for name in names} - set(PACKAGES) - sys.stdlib_module_names
+    return {canonicalize_name(owner) for root in roots for owner in owners.get(root, [root])}
+
+
+def test_what_is_installed_with_us_is_what_we_import() -> None:
+    """pandas stood among them for the tests' sake; what torch writes ONNX with is imported by torch."""
+    declared = {canonicalize_name(Requirement(line).name) for line in PROJECT["project"]["dependencies"]}
+    assert declared - imported_packages() == {"onnxscript"}
+    undeclared = {name for name in imported_packages() - declared if not name.startswith("mlflow-")}
+    assert undeclared == {"markupsafe"}, "declare what is imported; MarkupSafe is Jinja's own"
 
 
 def test_the_lock_pins_everything_by_hash_and_names_no_host_and_no_torch() -> None:

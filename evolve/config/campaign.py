@@ -8,7 +8,6 @@ Nouns: *config* (resolved, defaults filled in), *campaign key*, *override* (``ke
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from evolve.config.tune import TuneConfig
 from population.encoding.cbor import encode
 from population.errors import ConfigError, NotFound
 from population.files.user_file import read_user_file
+from population.registry import nearest
 
 MAX_BYTES = 1 << 20
 #: A dotted key of an override has no more parts; what is looked for among names with dots grows with their cube.
@@ -326,8 +326,8 @@ def _explain(error: ValidationError) -> str:
     place = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
         known = _fields_at(place[:-1])
-        near = difflib.get_close_matches(place[-1], known, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else f" Known keys here: {', '.join(known)}."
+        near = nearest(place[-1], known)
+        hint = f" Did you mean {near!r}?" if near else f" Known keys here: {', '.join(known)}."
         return f"unknown key {'.'.join(place)!r}.{hint}"
     if first["type"] == "missing":
         return f"key {'.'.join(place)!r} is missing."

@@ -23,11 +23,10 @@ from evolve.operators.registry import (
     keys,
     parse_settings,
     register,
-    toolbox,
 )
 from evolve.operators.training import burst as _burst
 from evolve.operators.training import distil as _distil
 
-__all__ = ["Making", "Operator", "Settings", "check_settings", "get", "keys", "parse_settings", "register", "toolbox"]
+__all__ = ["Making", "Operator", "Settings", "check_settings", "get", "keys", "parse_settings", "register"]
 
 _SHIPPED = (_adopt, _burst, _crossover, _distil, _evolution_strategy, _gaussian, _init)

@@ -1,27 +1,25 @@
-"""The registry of operators: what an operator promises, and the DEAP toolbox that binds their names.
+"""The registry of operators: what an operator promises, and how one is found and applied.
 
 An operator is a pure function from stacks of parents to a stack of children. Adding one is a file with one ``register``
 call, here or in a package that names it under the entry-point group ``evolve.operators``.
 
-Nouns: *operator*, *settings model* (its hyperparameters, typed and checked), *toolbox* (names bound to functions).
+Nouns: *operator*, *settings model* (its hyperparameters, typed and checked).
 """
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from importlib import metadata
+from functools import lru_cache
 from typing import Any
 
-from deap.base import Toolbox
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fitness.benchmarks.benchmark import Benchmark
-from population.errors import ConfigError, NotFound
+from population.errors import ConfigError
 from population.graphs.graph import OpGraph
+from population.registry import Registry
 from population.stacks.stack import Stack
 
 ENTRY_POINTS = "evolve.operators"
@@ -98,16 +96,12 @@ class Operator:
         return not getattr(self.apply, "__module__", "").startswith("evolve.operators.")
 
 
-_operators: dict[str, Operator] = {}
+_operators: Registry[Operator] = Registry("operator", ENTRY_POINTS, is_versioned=True, hint="; did you mean {!r}?")
 
 
 def register(operator: Operator) -> Operator:
     """Adds an operator under ``name@version``. Raises ValueError where another one has that key."""
-    if _operators.get(operator.key, operator) is not operator:
-        raise ValueError(f"operator {operator.key} is registered twice: give the new one another name or version")
-    _operators[operator.key] = operator
-    toolbox.cache_clear()
-    return operator
+    return _operators.add(operator.key, operator)
 
 
 def get(key: str) -> Operator:
@@ -115,30 +109,12 @@ def get(key: str) -> Operator:
 
     Raises NotFound with the nearest name; plugins are loaded before giving up.
     """
-    for _ in range(2):
-        if key in _operators:
-            return _operators[key]
-        versions = [operator for operator in _operators.values() if operator.name == key]
-        if versions:
-            return max(versions, key=lambda operator: operator.version)
-        _load_plugins()
-    near = difflib.get_close_matches(key, [*_operators, *(o.name for o in _operators.values())], n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise NotFound(f"no operator is called {key!r}{hint} Known: {', '.join(sorted(_operators))}")
+    return _operators.get(key)
 
 
 def keys() -> tuple[str, ...]:
     """Returns the keys of all registered operators, sorted."""
-    return tuple(sorted(_operators))
-
-
-@cache
-def toolbox() -> Toolbox:
-    """Returns a DEAP toolbox in which every registered operator is bound under its key."""
-    bound = Toolbox()
-    for key, operator in sorted(_operators.items()):
-        bound.register(key, apply_checked, operator)
-    return bound
+    return _operators.names()
 
 
 def apply_checked(operator: Operator, making: Making, settings_text: str) -> Stack:
@@ -166,9 +142,3 @@ def check_settings(operator: Operator, values: Mapping[str, Any], where: str = "
         field = ".".join(str(part) for part in first["loc"])
         known = ", ".join(operator.settings.model_fields) or "none"
         raise ConfigError(f"{where}: {operator.key}: {field}: {first['msg']}. Its settings: {known}") from error
-
-
-@cache
-def _load_plugins() -> None:
-    for entry in metadata.entry_points(group=ENTRY_POINTS):
-        entry.load()

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from evolve.operators import get, toolbox
-from evolve.operators.registry import Making
+from evolve.operators import get
+from evolve.operators.registry import Making, apply_checked
 from fitness.benchmarks.benchmark import Benchmark
 from fitness.work.task import Task
 from fitness.work.work_unit import NO_PARENT, WorkUnit, graph_of
@@ -88,8 +88,7 @@ def _make(
         benchmark=benchmark if operator.reads_training and isinstance(benchmark, Benchmark) else None,
         inputs=tuple(read_object(digest) for digest in named) if needs_bytes else (),
     )
-    made: Stack = getattr(toolbox(), operator.key)(making, unit.settings[int(first["settings"])])
-    return made
+    return apply_checked(operator, making, unit.settings[int(first["settings"])])
 
 
 MATERIALISE = "evolve.recipes.materialise:materialise"

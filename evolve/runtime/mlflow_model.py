@@ -31,7 +31,7 @@ from population.stacks.interpreters import run_block
 #: The most samples that are computed in one go, fewer where they are large: bounds memory, changes no result.
 SAMPLES_AT_ONCE = 1024
 #: What a machine needs to load an export, besides this project.
-REQUIRED = ("blake3", "dag-cbor", "mlflow", "multiformats", "numpy", "torch")
+REQUIRED = ("blake3", "cbor2", "mlflow", "numpy", "torch")
 
 Array = npt.NDArray[Any]
 

@@ -6,16 +6,13 @@ Adding one is a file with one ``register`` call, here or in a package that names
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from importlib import metadata
 from typing import Any
 
 from evolve.operators import Settings
 from evolve.strategies.protocol import Strategy
-from population.errors import NotFound
+from population.registry import Registry
 
 ENTRY_POINTS = "evolve.strategies"
 
@@ -33,34 +30,19 @@ class Search:
     states: tuple[type, ...] = ()
 
 
-_searches: dict[str, Search] = {}
+_searches: Registry[Search] = Registry("strategy", ENTRY_POINTS)
 
 
 def register(search: Search) -> Search:
     """Adds a strategy under its kind. Raises ValueError where another one has that name."""
-    if _searches.get(search.kind, search) is not search:
-        raise ValueError(f"strategy {search.kind!r} is registered twice: give the new one another name")
-    _searches[search.kind] = search
-    return search
+    return _searches.add(search.kind, search)
 
 
 def get(kind: str) -> Search:
     """Returns the strategy of a kind. Raises NotFound with the nearest name; plugins are loaded before giving up."""
-    if kind not in _searches:
-        _load_plugins()
-    if kind not in _searches:
-        near = difflib.get_close_matches(kind, _searches, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise NotFound(f"no strategy is called {kind!r}.{hint} Known: {', '.join(sorted(_searches))}")
-    return _searches[kind]
+    return _searches.get(kind)
 
 
 def kinds() -> tuple[str, ...]:
     """Returns the names of all registered strategies, sorted."""
-    return tuple(sorted(_searches))
-
-
-@cache
-def _load_plugins() -> None:
-    for entry in metadata.entry_points(group=ENTRY_POINTS):
-        entry.load()
+    return _searches.names()

@@ -8,11 +8,8 @@ Nouns: *template* (a name and a function that writes a graph), *interface* (the 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -21,8 +18,8 @@ from evolve.operators.registry import Settings
 from fitness.benchmarks.benchmark import Benchmark
 from fitness.benchmarks.episodes import ACTION
 from fitness.work.task import Task
-from population.errors import NotFound
 from population.graphs.nodes import Channel
+from population.registry import Registry
 
 ENTRY_POINTS = "evolve.templates"
 
@@ -75,32 +72,23 @@ class Template:
     build: Callable[[Interface, Any], Mapping[str, Any]]
 
 
-_templates: dict[str, Template] = {}
+_templates: Registry[Template] = Registry("template", ENTRY_POINTS)
 
 
 def register(template: Template) -> Template:
     """Adds a template and returns it. Raises ValueError where another one has its name."""
-    if _templates.get(template.name, template) is not template:
-        raise ValueError(f"template {template.name!r} is registered twice: give the new one another name")
-    _templates[template.name] = template
-    return template
+    return _templates.add(template.name, template)
 
 
 def get(name: str) -> Template:
     """The template of this name. Raises NotFound that suggests the nearest."""
-    if name not in _templates:
-        _load_plugins()
-    if name not in _templates:
-        near = difflib.get_close_matches(str(name), _templates, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise NotFound(f"no template is called {str(name)[:80]!r}.{hint} Known: {', '.join(names())}")
-    return _templates[name]
+    return _templates.get(name)
 
 
 def names() -> tuple[str, ...]:
     """The names of all templates, sorted; those of other packages too."""
-    _load_plugins()
-    return tuple(sorted(_templates))
+    _templates.load_packages()
+    return _templates.names()
 
 
 def interface_of(task: Task) -> Interface:
@@ -114,9 +102,3 @@ def interface_of(task: Task) -> Interface:
         for name, array in sorted(benchmark.inputs.items())
     )
     return Interface(inputs, {target.name: target.size for target in benchmark.targets}, benchmark)
-
-
-@cache
-def _load_plugins() -> None:
-    for entry in metadata.entry_points(group=ENTRY_POINTS):
-        entry.load()

@@ -7,7 +7,6 @@ choice), *settings* (parameters by key).
 from __future__ import annotations
 
 import copy
-import difflib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -21,6 +20,7 @@ from evolve.operators.registry import check_settings
 from evolve.planning.plan import Plan, distil_settings
 from evolve.recipes.recipe import settings_value
 from population.errors import ConfigError
+from population.registry import nearest
 
 #: Keys that no study changes, and why not.
 FIXED = {
@@ -159,8 +159,8 @@ def _value_at(values: Mapping[str, Any], key: str, place: str) -> Any:
     for part in key.split("."):
         if not isinstance(value, Mapping) or part not in value:
             known = list(value) if isinstance(value, Mapping) else []
-            near = difflib.get_close_matches(part, known, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Known keys here: {', '.join(known) or 'none'}."
+            near = nearest(part, known)
+            hint = f"Did you mean {near!r}?" if near else f"Known keys here: {', '.join(known) or 'none'}."
             raise ConfigError(f"{place}: this config has no {part!r} to tune. {hint}")
         value = value[part]
     return value

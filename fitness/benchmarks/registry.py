@@ -6,10 +6,8 @@ name of the benchmark.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from importlib import metadata
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +16,7 @@ from fitness.benchmarks.benchmark import Benchmark
 from fitness.benchmarks.token_order import which_comes_first
 from fitness.measures.splits import DEFAULT_SHARES
 from population.errors import BenchmarkError
+from population.registry import Registry
 
 ENTRY_POINT_GROUP = "evolve.benchmarks"
 
@@ -31,24 +30,23 @@ class Loader(Protocol):
     def __call__(self, *, objectives: Sequence[str] | None, split_seed: int) -> Benchmark: ...
 
 
-_LOADERS: dict[str, Loader] = {}
+_loaders: Registry[Loader] = Registry("benchmark", ENTRY_POINT_GROUP, offers_members=True, error=BenchmarkError)
 
 
 def register(name: str) -> Callable[[Loader], Loader]:
     """Returns a decorator that makes a loader known under a name."""
 
     def add(loader: Loader) -> Loader:
-        if name in _LOADERS:
+        if name in _loaders.members:
             raise BenchmarkError(f"a benchmark named {name!r} is registered already; choose another name")
-        _LOADERS[name] = loader
-        return loader
+        return _loaders.add(name, loader)
 
     return add
 
 
 def names() -> tuple[str, ...]:
     """Returns the names of all benchmarks, sorted."""
-    return tuple(sorted({*_LOADERS, *_entry_points()}))
+    return _loaders.names()
 
 
 def load(
@@ -63,18 +61,8 @@ def load(
     Raises:
         BenchmarkError: no benchmark has this name.
     """
-    loader = _LOADERS.get(name)
-    if loader is None:
-        entry = _entry_points().get(name)
-        if entry is None:
-            raise BenchmarkError(f"no benchmark is named {name!r}; there are: {', '.join(names())}")
-        loader = entry.load()
+    loader = _loaders.get(name)
     return replace(loader(objectives=objectives, split_seed=split_seed), name=name, shares=shares)
-
-
-@functools.cache
-def _entry_points() -> dict[str, metadata.EntryPoint]:
-    return {entry.name: entry for entry in metadata.entry_points(group=ENTRY_POINT_GROUP)}
 
 
 @register("digits")

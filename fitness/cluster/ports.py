@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import psutil
+
 PROC = Path("/proc")
 _LISTENS = "0A"
 _TIMEOUT_S = 3.0
@@ -52,7 +54,7 @@ class Port:
 
 
 def listening(pids: Iterable[int]) -> list[Port]:
-    """Returns the TCP ports these processes listen on, by number."""
+    """Returns the TCP ports these processes listen on, by number; psutil would miss those in a network namespace of their own."""
     found = []
     for pid in pids:
         inodes = _socket_inodes(pid)
@@ -67,17 +69,9 @@ def listening(pids: Iterable[int]) -> list[Port]:
 
 def descendants(pid: int) -> list[int]:
     """Returns the processes below one, and not itself."""
-    children: dict[int, list[int]] = {}
-    for path in PROC.glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            fields = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-            children.setdefault(int(fields[1]), []).append(int(path.parent.name))
-    found, waiting = [], [pid]
-    while waiting:
-        below = children.get(waiting.pop(), [])
-        found += below
-        waiting += below
-    return found
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    return []
 
 
 def without_token(port: Port, token: str | None = None) -> Answer:

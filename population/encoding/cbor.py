@@ -1,18 +1,22 @@
 """Canonical DAG-CBOR: one value, one sequence of bytes; bytes from strangers are refused before they can hurt.
 
-The package dag-cbor encodes and decodes; this module stands in front of it. `decode` first walks the bytes without
-building anything (size, depth, lengths that fit, links that are CIDs of ours), because the package recurses and trusts
-the lengths it reads; the package then refuses what is not canonical (unsorted or duplicate keys, numbers that are not
-minimal, NaN and infinity, short floats, indefinite lengths, trailing bytes).
+The package cbor2 encodes and decodes; this module stands in front of it. `decode` first walks the bytes without building
+anything (size, depth, lengths that fit, no tags but links that are CIDs of ours), because the package builds dates,
+patterns, fractions and shared references for whoever sends their tags. What it read is then checked (plain values, finite
+numbers, sorted keys) and must be written as the same bytes again: lengths and integers that are not minimal, short floats
+and whatever else the package reads generously are thereby refused.
 
 Nouns: link (a CID inside a value, tag 42 on the wire).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+
+import cbor2
 
 from population.encoding.cid import bytes_of_cid, cid_of_bytes
 from population.errors import FormatError
@@ -21,6 +25,8 @@ MAX_BYTES: Final = 1 << 20
 MAX_DEPTH: Final = 32
 _LINK_TAG: Final = 42
 _LINK_BYTES: Final = 37  # a zero, which says "binary", then the 36 bytes of the CID
+_LEAST_INT: Final = -(1 << 64)
+_MOST_INT: Final = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +53,10 @@ def encode(value: object) -> bytes:
     Raises: FormatError for any other type, NaN, infinity, keys that are not strings, integers outside 64 bits, more than
         32 levels of nesting, and text that is not valid Unicode.
     """
-    import dag_cbor
-    from dag_cbor.encoding import CBOREncodingError
-
     plain = _to_plain(value, MAX_DEPTH)
     try:
-        return bytes(dag_cbor.encode(plain))
-    except (CBOREncodingError, ValueError, TypeError, OverflowError) as error:
+        return cbor2.dumps(plain)
+    except (cbor2.CBOREncodeError, ValueError, TypeError, OverflowError) as error:
         raise FormatError(f"a value that DAG-CBOR cannot say: {error}") from error
 
 
@@ -64,49 +67,78 @@ def decode(data: bytes, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) 
 
     Raises: FormatError for everything that is not canonical DAG-CBOR within the limits; nothing else.
     """
-    import dag_cbor
-    from dag_cbor.decoding import CBORDecodingError
-
     if len(data) > max_bytes:
         raise FormatError(f"CBOR of {len(data)} bytes where at most {max_bytes} are read")
+    data = bytes(data)
     _check_structure(data, min(max_depth, MAX_DEPTH))
     try:
-        return _from_plain(dag_cbor.decode(bytes(data)))
-    except (CBORDecodingError, ValueError, TypeError, LookupError, OverflowError) as error:
+        plain = cbor2.loads(data, allow_indefinite=False, allow_duplicate_keys=False, strict_hashable_types=True)
+        written = cbor2.dumps(plain)
+    except (cbor2.CBORError, ValueError, TypeError, LookupError, OverflowError) as error:
         raise FormatError(f"not canonical DAG-CBOR: {error}") from error
+    value = _from_plain(plain)
+    if written != data:
+        raise FormatError(
+            "not canonical DAG-CBOR: a length or integer is not in its shortest form, or a float is short"
+        )
+    return value
 
 
 def _to_plain(value: object, levels_left: int) -> Any:
-    if value is None or isinstance(value, bool | int | float | str | bytes):
+    """The value as the package writes it canonically: keys sorted, links tagged. Raises: FormatError."""
+    if value is None or isinstance(value, bool | str | bytes):
         return value
+    if isinstance(value, int):
+        if not _LEAST_INT <= value <= _MOST_INT:
+            raise FormatError(f"an integer outside 64 bits cannot be encoded: {hex(value)[:40]}")
+        return value
+    if isinstance(value, float):
+        return _finite(value)
     if isinstance(value, Link):
-        return _library_cid(value.cid)
+        return cbor2.CBORTag(_LINK_TAG, b"\0" + bytes_of_cid(value.cid))
     if levels_left == 0:
         raise FormatError(f"a value nested deeper than {MAX_DEPTH} levels cannot be encoded")
     if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str):
-                raise FormatError(f"a key of a mapping must be a string, got {key!r} of type {type(key).__name__}")
-        return {key: _to_plain(item, levels_left - 1) for key, item in value.items()}
+        return {key: _to_plain(value[key], levels_left - 1) for key in _sorted_keys(value)}
     if isinstance(value, list | tuple):
         return [_to_plain(item, levels_left - 1) for item in value]
     raise FormatError(f"{type(value).__name__} cannot be encoded; give plain values, lists, mappings, bytes or Link")
 
 
-def _library_cid(cid: str) -> object:
-    from multiformats import CID
-
-    return CID.decode(bytes_of_cid(cid))
-
-
 def _from_plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _from_plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_from_plain(item) for item in value]
-    if value is None or isinstance(value, bool | int | float | str | bytes):
+    """What the package read, links as `Link`. Raises: FormatError for what we never write."""
+    kind = type(value)
+    if kind is str or kind is int or kind is bytes or kind is bool or value is None:
         return value
-    return Link(cid_of_bytes(bytes(value)))
+    if kind is dict:
+        if list(value) != _sorted_keys(value):
+            raise FormatError(f"not canonical DAG-CBOR: the keys of a mapping are not sorted: {str(list(value))[:80]}")
+        return {key: _from_plain(item) for key, item in value.items()}
+    if kind is list:
+        return [_from_plain(item) for item in value]
+    if kind is float:
+        return _finite(value)
+    if kind is cbor2.CBORTag:
+        return Link(cid_of_bytes(value.value[1:]))
+    raise FormatError(f"not canonical DAG-CBOR: {value!r} is no value that is known here")
+
+
+def _sorted_keys(value: Mapping[Any, Any]) -> list[str]:
+    for key in value:
+        if not isinstance(key, str):
+            raise FormatError(f"a key of a mapping must be a string, got {key!r} of type {type(key).__name__}")
+    return sorted(value, key=_place_of_key)
+
+
+def _place_of_key(key: str) -> tuple[int, bytes]:
+    data = key.encode(errors="surrogatepass")  # the package refuses it in its own words
+    return len(data), data
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise FormatError(f"a number that DAG-CBOR cannot say: {value}")
+    return value
 
 
 def _check_structure(data: bytes, max_depth: int) -> None:

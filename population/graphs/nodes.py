@@ -6,7 +6,6 @@ its node: its weight, its bias).
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from population.operations import dimensions as dims
 from population.operations.attributes import Attribute
 from population.operations.dimensions import MAX_DIMENSION
 from population.operations.registry import Operation
+from population.registry import nearest
 
 DTYPES: Final = ("bfloat16", "bool", "float16", "float32", "float64", "int32", "int64", "int8", "uint8")
 MAX_RANK: Final = 8
@@ -186,8 +186,8 @@ def inner_dimensions(node: Node) -> dict[str, dims.Dim]:
 def suggest(name: object, known: Iterable[str]) -> str:
     """The end of a message about an unknown name: the nearest known one, and all of them."""
     known = sorted(known)
-    near = difflib.get_close_matches(str(name), known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
+    near = nearest(str(name), known)
+    hint = f"; did you mean {near!r}?" if near else "."
     return f"{hint} Known: {', '.join(known[:40]) or 'none'}"
 
 

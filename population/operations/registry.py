@@ -8,18 +8,15 @@ Nouns: *operation* (a kind of node, named as in ``torch.nn.functional``), *call*
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
-from importlib import metadata
 from typing import Final, Literal
 
 import torch
 
-from population.errors import NotFound
 from population.operations.attributes import Attribute, AttributeKind
 from population.operations.dimensions import Dim, Shape
+from population.registry import Registry
 
 ENTRY_POINTS: Final = "evolve.operations"
 _OURS: Final = "population.operations."
@@ -125,7 +122,7 @@ class Operation:
         return next((module for module in modules if not module.startswith(_OURS)), modules[0])
 
 
-_operations: dict[str, Operation] = {}
+_operations: Registry[Operation] = Registry("operation", ENTRY_POINTS)
 
 
 def register(operation: Operation) -> Operation:
@@ -135,10 +132,7 @@ def register(operation: Operation) -> Operation:
     """
     if not operation.module.startswith(_OURS):
         operation = replace(operation, is_plugin=True)
-    if _operations.get(operation.key, operation) != operation:
-        raise ValueError(f"operation {operation.key!r} is registered twice: give the new one another name or version")
-    _operations[operation.key] = operation
-    return operation
+    return _operations.add(operation.key, operation)
 
 
 def get(name: str) -> Operation:
@@ -146,21 +140,9 @@ def get(name: str) -> Operation:
 
     Raises: NotFound that suggests the nearest name.
     """
-    if name not in _operations:
-        _load_plugins()
-    if name not in _operations:
-        near = difflib.get_close_matches(name, _operations, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise NotFound(f"no operation is called {name[:80]!r}.{hint} Known: {', '.join(names())}")
-    return _operations[name]
+    return _operations.get(name)
 
 
 def names() -> tuple[str, ...]:
     """The names of the operations registered so far, sorted."""
-    return tuple(sorted(_operations))
-
-
-@cache
-def _load_plugins() -> None:
-    for entry in metadata.entry_points(group=ENTRY_POINTS):
-        entry.load()
+    return _operations.names()

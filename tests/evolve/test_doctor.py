@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from evolve import doctor
@@ -56,3 +58,19 @@ def test_a_home_that_is_not_usable_is_told(tmp_path: Path) -> None:
     check = found(tmp_path / "h", is_quick=True)["home"]
     assert check.state == "missing"
     assert "newer" in check.remedy
+
+
+def test_memory_is_what_the_system_has_or_less_where_a_control_group_allows_less(monkeypatch) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=5 << 30))
+    monkeypatch.setattr(doctor, "_limit", lambda file: None)
+    assert doctor._available_bytes() == 5 << 30
+    monkeypatch.setattr(doctor, "_limit", lambda file: 3 << 30 if file == "memory.max" else None)
+    assert doctor._available_bytes() == 3 << 30
+
+
+def test_memory_that_the_system_hides_is_not_told(monkeypatch) -> None:
+    def hidden() -> None:
+        raise FileNotFoundError("/proc/meminfo")
+
+    monkeypatch.setattr(psutil, "virtual_memory", hidden)
+    assert doctor._memory().state == "note"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 from scipy.stats import theilslopes
 
 #: So much more at the end than at the beginning is no growth: allocators, caches and lazy imports.
@@ -77,15 +78,15 @@ def memory_of(pid: int) -> float:
 
 def descriptors_of(pid: int) -> float:
     """Returns how many descriptors a process has open; 0 where it is gone."""
-    with suppress(OSError):
-        return float(len(os.listdir(f"/proc/{pid}/fd")))
+    with suppress(psutil.Error):
+        return float(psutil.Process(pid).num_fds())
     return 0.0
 
 
 def threads_of(pid: int) -> float:
     """Returns how many threads a process has; 0 where it is gone."""
-    with suppress(OSError):
-        return float(len(os.listdir(f"/proc/{pid}/task")))
+    with suppress(psutil.NoSuchProcess):
+        return float(psutil.Process(pid).num_threads())
     return 0.0
 
 
@@ -112,14 +113,8 @@ def leftovers(home: Path) -> float:
 def zombies(pids: Iterable[int]) -> list[int]:
     """Returns the dead among the children of these processes, as they are not reaped."""
     parents = set(pids)
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with suppress(OSError):
-                fields = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
-                if fields[0] == "Z" and int(fields[1]) in parents:
-                    found.append(int(name))
-    return found
+    found = [process.info for process in psutil.process_iter(["pid", "ppid", "status"])]
+    return [facts["pid"] for facts in found if facts["status"] == psutil.STATUS_ZOMBIE and facts["ppid"] in parents]
 
 
 def _bytes_below(folder: Path) -> float:

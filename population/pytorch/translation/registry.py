@@ -7,7 +7,6 @@ Nouns: *mapping*, *arguments* (of one call: values, constants, numbers).
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 from population.operations import names
 from population.pytorch.translation.arrangement import Constant, Value
 from population.pytorch.translation.drafts import NoCounterpart, Sketch
+from population.registry import nearest as nearest_name
 
 Mapped = Any  # a value, a constant, a number, or a sequence of them
 
@@ -99,5 +99,5 @@ def name_of(target: Any) -> str:
 def nearest(name: str) -> str:
     """What a person may use instead of an operation that has no counterpart."""
     bare = name.lstrip("_")
-    found = _NEAREST.get(bare) or next(iter(difflib.get_close_matches(bare, names(), n=1)), "")
+    found = _NEAREST.get(bare) or nearest_name(bare, names())
     return f"the nearest is {found}" if found else "and none that comes near"

@@ -130,7 +130,7 @@ def test_an_operation_is_a_plugins_if_any_of_its_functions_is() -> None:
         assert (made.is_plugin, made.module, ours.is_plugin) == (True, __name__, False)
         assert modules_to_import("evolve.operations", made.module) == [__name__]
     finally:
-        _operations.pop("half_relu", None)
+        _operations.members.pop("half_relu", None)
 
 
 def test_a_block_that_names_anothers_operation_is_no_answer_of_an_importers_jail() -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import warnings
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from packaging.requirements import Requirement
 
 from evolve.runtime.bundle import export_block, read_export
-from evolve.runtime.mlflow_model import BlockModel, save_pyfunc
+from evolve.runtime.mlflow_model import REQUIRED, BlockModel, save_pyfunc
 from population.blocks.block import TensorBlock
 from population.errors import FormatError, InputError, StoreCorrupt
 from population.graphs.graph import Channel, Node, OpGraph
@@ -212,7 +215,7 @@ import numpy as np
 from mlflow import pyfunc
 model = pyfunc.load_model(sys.argv[1])
 print(model.predict(np.zeros((2, 16), np.float32)).shape)
-print(sorted(name for name in sys.modules if name.split(".")[0] in ("ray", "duckdb", "typer", "deap")))
+print(sorted(name for name in sys.modules if name.split(".")[0] in ("ray", "duckdb", "typer", "deap", "dag_cbor")))
 """
 
 
@@ -224,3 +227,27 @@ def test_a_saved_model_loads_in_a_process_of_its_own_with_population_only(digits
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=True)
     assert done.stdout.splitlines() == ["(2, 3)", "[]"]
     assert done.stderr == ""
+
+
+USE = """
+import json, sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+import numpy as np
+import evolve.serving
+from evolve.runtime.bundle import read_export
+from evolve.runtime.mlflow_model import BlockModel
+model = BlockModel(read_export(Path(sys.argv[1])))
+model.predict(np.zeros((2, 16), np.float32))
+roots = {name.split(".")[0] for name in sys.modules}
+print(json.dumps(sorted({owner for root in roots for owner in packages_distributions().get(root, ())})))
+"""
+
+
+def test_what_a_saved_model_asks_for_is_what_answering_imports(digits: TensorBlock, tmp_path: Path) -> None:
+    """A machine that installs the requirements of a registered model and this project's code can answer."""
+    export_block(digits, tmp_path / "export")
+    command = [sys.executable, "-c", USE, str(tmp_path / "export")]
+    done = subprocess.run(command, cwd=os.getcwd(), capture_output=True, text=True, timeout=200, check=True)
+    ours = {Requirement(line).name for line in metadata.requires("tensor-block-evolution") or ()}
+    assert ours & set(json.loads(done.stdout)) == set(REQUIRED) - {"mlflow"}

@@ -26,6 +26,7 @@ from population.graphs.graph import OpGraph
 from population.stacks.stack import Stack
 from tests.fitness.toy_materialise import materialise
 from tests.fitness.toys import PLUGINS, hostile_graph, no_objects, toy_benchmark, toy_graph, unit_of
+from tests.orphans import children_of
 
 JUDGING = Judging("validation", {"ultimate": {}})
 SMALL = PlanTable((), KernelPlan(4, 32))
@@ -99,11 +100,6 @@ def subprocess_judge() -> Iterator[SubprocessJudge]:
     found = SubprocessJudge(plugins=PLUGINS, limits=LIMITS)
     yield found
     found.close()
-
-
-def children_of(pid: int) -> list[int]:
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as children:
-        return [int(word) for word in children.read().split()]
 
 
 def zygote_pid(judge: SubprocessJudge) -> int:

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import math
 import struct
 import time
 
 import dag_cbor
 import pytest
+from dag_cbor.decoding import CBORDecodingError
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from multiformats import CID
 
 from population.encoding.cbor import MAX_DEPTH, Link, decode, encode
-from population.encoding.cid import cid_of
+from population.encoding.cid import cid_of, cid_of_bytes
 from population.errors import FormatError
 
 LINKS = st.binary(max_size=4).map(lambda data: Link(cid_of(data, "raw")))
@@ -120,6 +122,114 @@ def test_hostile_bytes_are_refused_within_a_moment(data):
     assert time.monotonic() - start < 5
 
 
+TAGS = [0, 1, 2, 3, 4, 5, 25, 28, 29, 30, 35, 36, 37, 42, 43, 52, 54, 100, 256, 258, 260, 261, 1004, 43000, 55799]
+TAGGED = [
+    b"\x01",
+    b"\x41\x07",
+    b"\x61a",
+    b"\x82\x01\x02",
+    b"\xa1\x01\x02",
+    b"\x6a2026-01-02",
+    b"\x44\x7f\x00\x00\x01",
+    b"\x80",
+]
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_no_tag_builds_anything(tag):
+    """The package makes dates, patterns, fractions, addresses, sets, big numbers and shared references of them."""
+    link = b"\x58\x25\x00" + CID_BYTES
+    for inner in [*TAGGED, b"\xd8\x1d\x00", b"\xd8\x2a" + link, *([] if tag == 42 else [link])]:
+        for data in (_head(6, tag) + inner, b"\x81" + _head(6, tag) + inner, b"\xa1" + _head(6, tag) + inner + b"\x01"):
+            with pytest.raises(FormatError):
+                decode(data)
+
+
+@pytest.mark.parametrize("simple", range(256))
+def test_of_simple_values_only_three_are_read(simple):
+    """The package reads all of them, as `undefined` or as a value of its own."""
+    for data in {_head(7, simple), b"\xf8" + bytes([simple])} - {b"\xf4", b"\xf5", b"\xf6"}:
+        with pytest.raises(FormatError):
+            decode(data)
+
+
+def _head(major: int, argument: int, width: int | None = None) -> bytes:
+    """The head of an item, in its shortest form or in one of 1, 2, 4 or 8 bytes more."""
+    if width is None and argument < 24:
+        return bytes([major << 5 | argument])
+    width = width or next(size for size in (1, 2, 4, 8) if argument < 1 << 8 * size)
+    return bytes([major << 5 | 23 + width.bit_length()]) + argument.to_bytes(width, "big")
+
+
+@st.composite
+def sloppy_heads(draw, major, argument):
+    """A head, rarely in a longer form than needed."""
+    if draw(st.integers(0, 30)):
+        return _head(major, argument)
+    return _head(major, argument, draw(st.sampled_from([size for size in (1, 2, 4, 8) if argument < 1 << 8 * size])))
+
+
+@st.composite
+def sloppy_strings(draw, major=None):
+    data = draw(st.sampled_from([b"", b"a", b"b", b"aa", "é".encode(), b"\xff", b"\x00" + CID_BYTES]))
+    return draw(sloppy_heads(major or draw(st.sampled_from([2, 3])), len(data))) + data
+
+
+@st.composite
+def sloppy_links(draw):
+    tag = draw(sloppy_heads(6, draw(st.sampled_from([42] * 30 + TAGS))))
+    return tag + draw(st.just(b"\x58\x25\x00" + CID_BYTES) | sloppy_strings())
+
+
+@st.composite
+def sloppy_floats(draw):
+    code, form = draw(st.sampled_from([(0xFB, ">d")] * 8 + [(0xFA, ">f"), (0xF9, ">e")]))
+    return bytes([code]) + struct.pack(
+        form, draw(st.sampled_from([0.0, -0.0, 1.5, 3.0, math.nan, math.inf, -math.inf]))
+    )
+
+
+@st.composite
+def sloppy_lists(draw, inner):
+    items = draw(st.lists(inner, max_size=4))
+    return draw(sloppy_heads(4, len(items))) + b"".join(items)
+
+
+@st.composite
+def sloppy_maps(draw, inner):
+    keys = draw(st.lists(sloppy_strings(3) | sloppy_strings(3) | inner, max_size=3, unique=draw(st.booleans())))
+    if draw(st.booleans()):
+        keys.sort(key=lambda key: (len(key), key))
+    return draw(sloppy_heads(5, len(keys))) + b"".join(key + draw(inner) for key in keys)
+
+
+SLOPPY = st.recursive(
+    st.sampled_from([0, 1, 23, 24, 255, 256, 2**32, 2**64 - 1]).flatmap(
+        lambda number: sloppy_heads(0, number) | sloppy_heads(1, number)
+    )
+    | sloppy_strings()
+    | sloppy_links()
+    | sloppy_floats()
+    | st.sampled_from([b"\xf4", b"\xf5", b"\xf6"])
+    | st.sampled_from([b"\xf4"] * 20 + [b"\xf7", b"\xf8\x18", b"\xff", b"\x9f\xff", b"\x5f\xff", b"\xe0"]),
+    lambda inner: sloppy_lists(inner) | sloppy_maps(inner),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300)
+@given(SLOPPY | SLOPPY.map(lambda data: data + b"\x00") | st.binary(max_size=20))
+def test_what_is_read_and_what_is_refused_is_as_by_the_package_alone(data):
+    """The oracle is the other package's strict reader, with our limits and our links."""
+    expected = _read_by_the_oracle(data)
+    if expected is FormatError:
+        with pytest.raises(FormatError):
+            decode(data)
+    else:
+        assert repr(decode(data)) == repr(expected)
+        assert encode(decode(data)) == data
+
+
 @settings(max_examples=500)
 @given(st.binary(max_size=60))
 @example(b"\xa1\x60\xa1\x60\x80")
@@ -167,8 +277,29 @@ def _decode_or_refuse(data: bytes) -> None:
     try:
         value = decode(data)
     except FormatError:
+        assert _read_by_the_oracle(data) is FormatError
         return
     assert encode(value) == data
+    assert repr(_read_by_the_oracle(data)) == repr(value)
+
+
+def _read_by_the_oracle(data: bytes) -> object:
+    """The value, or FormatError itself where these bytes are refused."""
+    try:
+        value = _from_package(dag_cbor.decode(data), MAX_DEPTH)
+    except (CBORDecodingError, ValueError, TypeError, LookupError, OverflowError):
+        return FormatError
+    return value if dag_cbor.encode(_for_package(value)) == data else FormatError
+
+
+def _from_package(value: object, levels_left: int) -> object:
+    if isinstance(value, CID):
+        return Link(cid_of_bytes(bytes(value)))
+    if isinstance(value, dict | list) and levels_left == 0:
+        raise ValueError("too deep")
+    if isinstance(value, dict):
+        return {key: _from_package(item, levels_left - 1) for key, item in value.items()}
+    return [_from_package(item, levels_left - 1) for item in value] if isinstance(value, list) else value
 
 
 def _sorted(value: object) -> object:
