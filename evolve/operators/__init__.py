@@ -2,7 +2,7 @@
 individual.
 
 It may import any room of `population`, and those of `fitness` up to `fitness.benchmarks`. Its public things are
-`register`, `get`, `keys`, `Operator`, `Settings`, `Making`, `check_settings`, `parse_settings`, `toolbox`.
+`register`, `get`, `keys`, `Operator`, `Settings`, `Making`, `check_settings`, `parse_settings`.
 
 Importing this room registers the operators that ship with the project.
 """
