@@ -1,8 +1,8 @@
 """The operations that blocks are made of: what each promises, its attributes and its dimensions; the parts in rooms of
 their own.
 
-It may import `population.errors` and `population.registry`. Its public things are `register`, `get`, `names`, `Operation`, `Call`, `Inferred`,
-`ParameterSpec`, `dimensions`, `attributes`.
+It may import `population.errors` and `population.registry`. Its public things are `register`, `get`, `names`, `Operation`,
+`Call`, `Inferred`, `ParameterSpec`, `dimensions`, `attributes`.
 
 Importing this room registers the operations that ship with the project; a new one is one file in `layers` or
 `sequences`.
