@@ -1,6 +1,6 @@
-"""Files in memory, with the contract of `population.files.local_files.FileSystem`: for tests and simulation.
+"""Files in memory, with the contract of `population.files.protocol.FileSystem`: for tests and simulation.
 
-Nouns: none beyond those of `population.files.local_files`.
+Nouns: none beyond those of `population.files.protocol`.
 """
 
 from __future__ import annotations
@@ -65,8 +65,19 @@ class MemoryFiles:
         return 0 if path in self._folders else len(self.read_bytes(path))
 
     def remove(self, path: Path) -> None:
+        if path in self._folders:
+            if any(each.parent == path for each in (*self._files, *self._folders) if each != path):
+                raise StorageError(f"cannot remove {path}: {REMEDIES[errno.ENOTEMPTY]} (ENOTEMPTY)")
+            self._folders.discard(path)
+            return
         self.read_bytes(path)
         del self._files[path], self._modes[path]
+
+    def remove_tree(self, path: Path, aside: Path) -> None:
+        for place in (path, aside):
+            self._folders -= {folder for folder in self._folders if folder.is_relative_to(place)}
+            for file in [file for file in self._files if file.is_relative_to(place)]:
+                self.remove(file)
 
     def make_dirs(self, path: Path, mode: int = 0o777) -> None:
         del mode  # nobody else can look into memory
@@ -76,6 +87,13 @@ class MemoryFiles:
             if folder in self._files:
                 raise StorageError(f"cannot make the folder {path}: {REMEDIES[errno.ENOTDIR]} (ENOTDIR)")
         self._folders.update((path, *path.parents))
+
+    def make_folder(self, path: Path) -> bool:
+        self.make_dirs(path.parent)
+        if self.exists(path):
+            return False
+        self._folders.add(path)
+        return True
 
     def truncate(self, path: Path, size: int) -> None:
         data = self.read_bytes(path)

@@ -27,6 +27,7 @@ REMEDIES: Final[dict[int, str]] = {
     errno.ENAMETOOLONG: "the path is too long; choose a shorter --home",
     errno.ENOTDIR: "a part of the path is a file, not a folder; move that file away or choose another --home",
     errno.EISDIR: "it is a folder where a file was expected; move it away",
+    errno.ENOTEMPTY: "the folder is not empty; look what is in it, and move that away",
 }
 
 

@@ -15,9 +15,10 @@ from population.errors import StorageError
 from population.files import local_files as files_module
 from population.files.local_files import FileSystem
 
-CHANGES = {"append", "write_atomic", "write_many", "remove", "make_dirs", "truncate", "settle", "note"}
+CHANGES = {"append", "write_atomic", "write_many", "remove", "remove_tree", "make_dirs", "make_folder"}
+CHANGES |= {"truncate", "settle", "note"}
 SYSTEM_CALLS = {"open", "write", "fsync", "fdatasync", "fchmod", "link", "replace", "mkdir", "read", "listdir", "lstat"}
-SYSTEM_CALLS |= {"fstat", "ftruncate", "pwrite", "pread"}
+SYSTEM_CALLS |= {"fstat", "ftruncate", "pwrite", "pread", "rename", "rmdir"}
 
 
 class FaultyFiles:

@@ -17,7 +17,7 @@ TABLE = pa.table({"a": [1, None, 3], "b": ["x", "y", None], "c": [[1], [], None]
 COUNT = """
 import os, sys
 import pyarrow as pa, pyarrow.parquet as pq
-from population.arrow_bytes import read_parquet
+from population.files.arrow_bytes import read_parquet
 sink = pa.BufferOutputStream()
 pq.write_table(pa.table({str(name): list(range(10_000)) for name in range(20)}), sink, row_group_size=1000)
 data = sink.getvalue().to_pybytes()
