@@ -24,18 +24,27 @@ SYSTEM_CALLS |= {"fstat", "ftruncate", "pwrite", "pread", "rename", "rmdir"}
 class FaultyFiles:
     """Passes calls on and fails the k-th (from 0): before it happens, or after it took effect.
 
-    With `code` a StorageError, as LocalFiles makes it of ENOSPC and its kin; or any exception given as `error`.
+    A StorageError, as LocalFiles makes it of ENOSPC and its kin; or any exception given as `error`. With `only_changes`
+    calls that merely read, and locks, are neither counted nor failed.
     """
 
     def __init__(
-        self, inner: FileSystem, fail_at: int = -1, *, is_after: bool = False, error: BaseException | None = None
+        self,
+        inner: FileSystem,
+        fail_at: int = -1,
+        *,
+        is_after: bool = False,
+        error: BaseException | None = None,
+        only_changes: bool = False,
     ):
-        self._inner, self._fail_at, self._is_after = inner, fail_at, is_after
+        self._inner, self._fail_at, self._is_after, self._only_changes = inner, fail_at, is_after, only_changes
         self._error = error or StorageError("cannot write: the disk is full (ENOSPC)")
         self.num_calls = 0
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._inner, name)
+        if self._only_changes and name not in CHANGES:
+            return method
 
         def call(*arguments: Any, **named: Any) -> Any:
             if self._is_now() and not (self._is_after and name in CHANGES):
@@ -49,7 +58,7 @@ class FaultyFiles:
 
     @contextmanager
     def lock(self, path: Path) -> Iterator[None]:
-        if self._is_now():
+        if not self._only_changes and self._is_now():
             raise self._error
         with self._inner.lock(path):
             yield
