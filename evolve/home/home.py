@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evolve.storage_errors import as_storage_error
 from population.errors import DamageError, InputError, NewerHome, NotFound, StorageError
 
 if TYPE_CHECKING:
@@ -192,13 +191,18 @@ class Home:
 
     def campaigns(self) -> list[str]:
         """Returns the handles of all campaigns, the oldest first; one whose purge was begun is none any more."""
+        from population.files.os_errors import told
+
         if not self.campaigns_root.is_dir():
             return []
         purged = {path.stem for path in self.tombstones_root.glob("*.json")}
-        with as_storage_error(self.campaigns_root):
-            found = [entry for entry in self.campaigns_root.iterdir() if _is_campaign(entry)]
-            found = [entry for entry in found if entry.name not in purged]
-            return [entry.name for entry in sorted(found, key=lambda entry: (_begun(entry), entry.name))]
+        found = []
+        with told(self.campaigns_root, "list"):
+            for entry in self.campaigns_root.iterdir():
+                with suppress(FileNotFoundError):  # somebody purges it just now
+                    if entry.name not in purged and _is_campaign(entry):
+                        found.append((_begun(entry), entry.name))
+        return [name for _, name in sorted(found)]
 
     def config_of(self, handle: str) -> CampaignConfig:
         """Returns the resolved config that a campaign was begun with."""

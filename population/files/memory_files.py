@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from population.errors import Locked, NotFound, StorageError
-from population.files.os_errors import REMEDIES
+from population.files.os_errors import REFUSALS
 
 TEMPORARY_PREFIX: Final = ".tmp-"
 
@@ -29,7 +29,7 @@ class MemoryFiles:
 
     def read_bytes(self, path: Path) -> bytes:
         if path in self._folders:
-            raise StorageError(f"cannot read {path}: {REMEDIES[errno.EISDIR]} (EISDIR)")
+            raise StorageError(f"cannot read {path}: {REFUSALS[errno.EISDIR].words()} (EISDIR)")
         if path not in self._files:
             raise NotFound(f"cannot read {path}: there is no such file")
         return self._files[path]
@@ -57,7 +57,7 @@ class MemoryFiles:
 
     def list(self, path: Path) -> list[str]:
         if path in self._files:
-            raise StorageError(f"cannot list {path}: {REMEDIES[errno.ENOTDIR]} (ENOTDIR)")
+            raise StorageError(f"cannot list {path}: {REFUSALS[errno.ENOTDIR].words()} (ENOTDIR)")
         names = {each.name for each in (*self._files, *self._folders) if each.parent == path and each != path}
         return sorted(name for name in names if not name.startswith(TEMPORARY_PREFIX))
 
@@ -67,7 +67,7 @@ class MemoryFiles:
     def remove(self, path: Path) -> None:
         if path in self._folders:
             if any(each.parent == path for each in (*self._files, *self._folders) if each != path):
-                raise StorageError(f"cannot remove {path}: {REMEDIES[errno.ENOTEMPTY]} (ENOTEMPTY)")
+                raise StorageError(f"cannot remove {path}: {REFUSALS[errno.ENOTEMPTY].words()} (ENOTEMPTY)")
             self._folders.discard(path)
             return
         self.read_bytes(path)
@@ -85,7 +85,7 @@ class MemoryFiles:
             return
         for folder in (path, *path.parents):
             if folder in self._files:
-                raise StorageError(f"cannot make the folder {path}: {REMEDIES[errno.ENOTDIR]} (ENOTDIR)")
+                raise StorageError(f"cannot make the folder {path}: {REFUSALS[errno.ENOTDIR].words()} (ENOTDIR)")
         self._folders.update((path, *path.parents))
 
     def make_folder(self, path: Path) -> bool:
@@ -120,4 +120,4 @@ class MemoryFiles:
 
     def _refuse_folder(self, path: Path, action: str) -> None:
         if path in self._folders:
-            raise StorageError(f"cannot {action} {path}: {REMEDIES[errno.EISDIR]} (EISDIR)")
+            raise StorageError(f"cannot {action} {path}: {REFUSALS[errno.EISDIR].words()} (EISDIR)")
