@@ -15,9 +15,8 @@ from functools import cache
 from importlib import metadata
 from typing import Final, Literal
 
-import torch
-
 from population.errors import NotFound
+from population.lazy_torch import torch
 from population.operations.attributes import Attribute, AttributeKind
 from population.operations.dimensions import Dim, Shape
 
