@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evolve.storage_errors import as_storage_error
 from population.errors import DamageError, InputError, NewerHome, NotFound, StorageError
 
 if TYPE_CHECKING:
@@ -40,6 +39,9 @@ VERSION_FILE = "VERSION"
 CONFIG_FILE = "config.yaml"
 SUMMARY_FILE = "summary.json"
 DATA_FILE = "data.json"
+IGNORE_FILE, IGNORE_ALL = ".gitignore", b"*\n"
+FOLDERS = ("store", "lineage", "campaigns", "tombstones", "keys")
+MAX_VERSION_BYTES = 4096
 LOCK_FILE = "lineage.lock"
 #: States that a driver records of a campaign before it leaves it unfinished.
 LEFT = ("paused", "stopped", "failed")
@@ -83,19 +85,17 @@ class Home:
         Raises:
             InputError: the folder holds something else. StorageError: it cannot be written; nothing was made then.
         """
-        with as_storage_error(path):
-            if (path / VERSION_FILE).exists():
-                return Home.open(path, tracking_uri)
-            if path.exists() and not _is_empty(path):
-                raise InputError(f"{path}: not a home, and not empty; choose another --home, or an empty folder")
-            made = _make_folders(path)
         home = Home(path, tracking_uri)
+        if home.files.exists(path / VERSION_FILE):
+            return Home.open(path, tracking_uri)
+        if home.files.exists(path) and not _is_empty(home.files, path):
+            raise InputError(f"{path}: not a home, and not empty; choose another --home, or an empty folder")
+        missing = _missing(home.files, path)
         try:
-            home.files.write_atomic(path / VERSION_FILE, json.dumps({"version": VERSION}).encode() + b"\n")
+            _make(home.files, path)
         except StorageError:
-            _remove_folders(made)
+            _unmake(home.files, path, missing)
             raise
-        home.files.write_atomic(path / ".gitignore", b"*\n", mode=0o644)
         return home
 
     @property
@@ -191,13 +191,18 @@ class Home:
 
     def campaigns(self) -> list[str]:
         """Returns the handles of all campaigns, the oldest first; one whose purge was begun is none any more."""
+        from population.files.os_errors import told
+
         if not self.campaigns_root.is_dir():
             return []
         purged = {path.stem for path in self.tombstones_root.glob("*.json")}
-        with as_storage_error(self.campaigns_root):
-            found = [entry for entry in self.campaigns_root.iterdir() if _is_campaign(entry)]
-            found = [entry for entry in found if entry.name not in purged]
-            return [entry.name for entry in sorted(found, key=lambda entry: (_begun(entry), entry.name))]
+        found = []
+        with told(self.campaigns_root, "list"):
+            for entry in self.campaigns_root.iterdir():
+                with suppress(FileNotFoundError):  # somebody purges it just now
+                    if entry.name not in purged and _is_campaign(entry):
+                        found.append((_begun(entry), entry.name))
+        return [name for _, name in sorted(found)]
 
     def config_of(self, handle: str) -> CampaignConfig:
         """Returns the resolved config that a campaign was begun with."""
@@ -250,19 +255,10 @@ class Home:
         number = 1
         while True:
             handle = name if number == 1 else f"{name}-{number}"
-            is_taken = (self.lineage_root / handle).exists() or (self.tombstones_root / f"{handle}.json").exists()
-            if not is_taken and self._reserve(handle):
+            others = (self.lineage_root / handle, self.tombstones_root / f"{handle}.json")
+            if not any(map(self.files.exists, others)) and self.files.make_folder(self.campaign_dir(handle)):
                 return handle
             number += 1
-
-    def _reserve(self, handle: str) -> bool:
-        folder = self.campaign_dir(handle)
-        with as_storage_error(folder):
-            try:
-                folder.mkdir(parents=True)
-            except FileExistsError:
-                return False
-        return True
 
     def is_running(self, handle: str) -> bool:
         """Returns whether a driver holds the campaign's lock just now."""
@@ -298,42 +294,59 @@ def _begun(folder: Path) -> int:
     return folder.lstat().st_mtime_ns
 
 
-def _make_folders(path: Path) -> list[Path]:
-    """Returns the folders that were missing and are made now, the outer ones first; on an error none is left."""
-    made: list[Path] = []
-    try:
-        for folder in (path, path / "store", path / "lineage", path / "campaigns", path / "tombstones", path / "keys"):
-            missing = [parent for parent in reversed((folder, *folder.parents)) if not parent.exists()]
-            folder.mkdir(mode=0o700 if folder.name == "keys" else 0o777, parents=True, exist_ok=True)
-            made += missing
-    except OSError:
-        _remove_folders(made)
-        raise
-    return made
+def _make(files: FileSystem, path: Path) -> None:
+    """Makes all that a home has when it is new; VERSION comes last: with it the home is whole."""
+    for name in FOLDERS:
+        files.make_dirs(path / name, 0o700 if name == "keys" else 0o777)
+    files.write_atomic(path / IGNORE_FILE, IGNORE_ALL, mode=0o644)
+    files.write_atomic(path / VERSION_FILE, json.dumps({"version": VERSION}).encode() + b"\n")
 
 
-def _is_empty(path: Path) -> bool:
+def _missing(files: FileSystem, path: Path) -> list[Path]:
+    """Returns what of a new home does not stand yet, the outer folders first."""
+    places = (*reversed(path.parents), path, *(path / name for name in (*FOLDERS, IGNORE_FILE)))
+    return [place for place in places if not files.exists(place)]
+
+
+def _unmake(files: FileSystem, path: Path, made: Sequence[Path]) -> None:
+    if files.exists(path / VERSION_FILE):
+        return  # it is whole: only its last sync failed, or somebody else made it meanwhile
+    for place in reversed(made):
+        with suppress(NotFound, StorageError):  # never made, or somebody else has put something there meanwhile
+            files.remove(place)
+
+
+def _is_empty(files: FileSystem, path: Path) -> bool:
     """Whether a folder holds no file; what somebody who was killed while making this home has left is no file yet."""
-    from population.files.memory_files import TEMPORARY_PREFIX
+    try:
+        names = files.list(path)
+    except StorageError as error:
+        if _is_file(error):
+            return False
+        raise
+    if IGNORE_FILE in names and files.read_bytes(path / IGNORE_FILE) == IGNORE_ALL:
+        names.remove(IGNORE_FILE)
+    return all(_is_empty(files, path / name) for name in names)
 
-    found = (entry for entry in path.rglob("*") if entry.is_file())
-    return path.is_dir() and all(entry.name.startswith(TEMPORARY_PREFIX) for entry in found)
 
-
-def _remove_folders(made: list[Path]) -> None:
-    for folder in reversed(made):
-        with suppress(OSError):  # somebody else has put something there in the meantime
-            folder.rmdir()
+def _is_file(error: StorageError) -> bool:
+    """Whether the file system refused to look into a folder since it is a file."""
+    return isinstance(error.__cause__, NotADirectoryError)
 
 
 def _check_version(path: Path) -> int:
     """Returns the format of the home at this path; raises where there is none, or a newer one."""
+    from population.files.local_files import read_small
+
     file = path / VERSION_FILE
-    with as_storage_error(path):
-        if not file.is_file():
-            raise NotFound(f"not a home: {path} ({_why(path)}). `evolve run CONFIG` makes one; --home names another.")
-        with file.open("rb") as opened:
-            data = opened.read(4096)
+    try:
+        data = read_small(Home(path).files, file, MAX_VERSION_BYTES, "put it back from a copy", DamageError)
+    except (NotFound, StorageError) as error:
+        if isinstance(error, StorageError) and not _is_file(error):
+            raise
+        raise NotFound(
+            f"not a home: {path} ({_why(path)}). `evolve run CONFIG` makes one; --home names another."
+        ) from error
     found = _version_in(data)
     if found is None:
         raise DamageError(f'{file}: expected {{"version": {VERSION}}}, found {data[:40]!r}; put it back from a copy')

@@ -10,9 +10,7 @@ Nouns: *tombstone* (what is still known of a campaign that was purged), *holding
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -231,20 +229,8 @@ def _remove_objects(home: Home, objects: list[str], held_by_others: set[str]) ->
 
 def _remove_folders(home: Home, handle: str) -> None:
     aside = home.tombstones_root / f"{handle}.removed"
-    aside.mkdir(exist_ok=True)
-    for place, name in ((home.lineage_root / handle, "lineage"), (home.campaign_dir(handle), "campaign")):
-        if place.exists():
-            os.rename(place, aside / name)
-            _sync(place.parent)
-    shutil.rmtree(aside)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    for place in (home.lineage_root / handle, home.campaign_dir(handle)):
+        home.files.remove_tree(place, aside)
 
 
 def _write(home: Home, path: Path, value: Mapping[str, Any]) -> None:

@@ -377,9 +377,9 @@ def _announce(home: Home, tracker: Tracker | None) -> None:
     for head in standing:
         folder = home.root / "exports" / head.block
         try:
-            export_block(load_block(home.block_store(), head.block), folder / "block")
+            export_block(home.files, load_block(home.block_store(), head.block), folder / "block")
         except (DamageError, NotFound):
             continue  # a head whose block is damaged stands as signed; fsck and infer say what is wrong with it
         sequences = {other.name: other.sequence for other in standing if other.block == head.block}
-        (folder / SEQUENCES_FILE).write_text(json.dumps(sequences), encoding="utf-8")
+        home.files.write_atomic(folder / SEQUENCES_FILE, json.dumps(sequences).encode(), 0o644, replace=True)
         tracker.promoted(head.name, head.block, folder / "block")

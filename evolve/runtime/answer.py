@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 
 from population import operations
 from population.blocks.block import TensorBlock
@@ -26,6 +25,7 @@ from population.graphs.exit_gates import ExitGate
 from population.graphs.graph import OpGraph
 from population.graphs.nodes import full_attributes
 from population.inputs.decoder import Decoder
+from population.lazy_torch import torch
 from population.operations import dimensions as dims
 from population.stacks.footprint import samples_at_once
 from population.stacks.interpreters import plan_of, run_block
@@ -35,7 +35,7 @@ from population.stacks.tiers import TIERS
 #: The most samples that are computed in one go, fewer where they are large: bounds memory, changes no result.
 SAMPLES_AT_ONCE = 1024
 
-Tensors = Mapping[str, torch.Tensor]
+Tensors = Mapping[str, "torch.Tensor"]
 
 
 @dataclass

@@ -8,34 +8,43 @@ Nouns: *export* (such a folder).
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
 from population.blocks.block import TensorBlock
 from population.encoding.cbor import decode, encode
 from population.encoding.cid import Codec, cid_of, parse_cid
 from population.errors import FormatError, StoreCorrupt
+from population.files.local_files import FileSystem
 
 ID_FILE, MANIFEST_FILE, LEAVES_FOLDER = "block", "manifest.cbor", "leaves"
 MAX_MANIFEST_BYTES = 64 << 20
 
 
-def export_block(block: TensorBlock, folder: Path) -> str:
-    """Writes a block's export and returns the block's id; a folder that holds this block already is left as it is."""
+def export_block(files: FileSystem, block: TensorBlock, folder: Path) -> str:
+    """Writes a block's export and returns the block's id; a folder that holds this block already is left as it is.
+
+    Raises: StorageError: what is there is no export, or the whole one; the call may be repeated.
+    """
     value, leaves = block.manifest()
     manifest = encode(value)
     name = cid_of(manifest, "dag-cbor")
-    if (folder / ID_FILE).exists():
-        with suppress(FormatError, StoreCorrupt):  # somebody touched it: written anew
-            read_export(folder)
-            if (folder / ID_FILE).read_text(encoding="ascii").strip() == name:
-                return name
-    (folder / LEAVES_FOLDER).mkdir(parents=True, exist_ok=True)
-    for leaf, data in leaves.items():
-        (folder / LEAVES_FOLDER / leaf).write_bytes(data)
-    (folder / MANIFEST_FILE).write_bytes(manifest)
-    (folder / ID_FILE).write_text(name + "\n", encoding="ascii")  # last: with it the export is whole
+    contents = {folder / LEAVES_FOLDER / leaf: data for leaf, data in leaves.items()}
+    contents[folder / MANIFEST_FILE] = manifest
+    mark = f"{name}\n".encode("ascii")
+    spoilt = [path for path, data in contents.items() if not _holds(files, path, data)]
+    if not spoilt and _holds(files, folder / ID_FILE, mark):
+        return name
+    for path in (folder / ID_FILE, *spoilt):  # the mark goes first and comes last: with it the export is whole
+        if files.exists(path):
+            files.remove(path)
+    files.make_dirs(folder / LEAVES_FOLDER)
+    files.write_many(contents, 0o644)
+    files.write_atomic(folder / ID_FILE, mark, 0o644)
     return name
+
+
+def _holds(files: FileSystem, path: Path, data: bytes) -> bool:
+    return files.exists(path) and files.size(path) == len(data) and files.read_bytes(path) == data
 
 
 def read_export(folder: Path) -> TensorBlock:

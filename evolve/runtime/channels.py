@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from population.blocks.block import TensorBlock
 from population.errors import InputError
 from population.graphs.graph import Channel
 from population.inputs.cells import cells_of
+from population.lazy_torch import torch
 
 
 def inputs_of(block: TensorBlock, data: Any) -> dict[str, torch.Tensor]:

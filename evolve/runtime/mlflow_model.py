@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from evolve.runtime.answer import Run
 from evolve.runtime.bundle import ID_FILE, read_export
 from evolve.runtime.channels import inputs_of
 from population.blocks.block import TensorBlock
 from population.errors import InputError
+from population.lazy_torch import torch
 from population.operations import get
 from population.stacks.footprint import samples_at_once
 from population.stacks.interpreters import run_block

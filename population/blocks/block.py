@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import torch
-
 from population.blocks.manifest import Parts, read_manifest, write_manifest
 from population.encoding.cbor import encode
 from population.encoding.cid import cid_of
@@ -22,9 +20,9 @@ from population.graphs.exit_gates import ExitGate, check_gates
 from population.graphs.graph import OpGraph
 from population.graphs.nodes import suggest
 from population.inputs.decoder import Decoder
+from population.lazy_torch import torch
 from population.operations import dimensions as dims
 from population.operations.dimensions import Widths
-from population.pytorch import to_torch, translate
 from population.stacks.dtypes import DTYPES
 from population.stacks.stack import TIER_MARK, Stack
 from population.stacks.tiers import TIERS, WIDEST, Tiers, check_tiers, expected_shapes
@@ -87,6 +85,8 @@ class TensorBlock:
 
         Source: `torch.export <https://docs.pytorch.org/docs/stable/export.html>`_.
         """
+        from population.pytorch import translate
+
         found = translate(module, example, outputs)
         block = TensorBlock(found.graph, found.tensors)
         found.check(block)
@@ -100,6 +100,8 @@ class TensorBlock:
 
         Raises: InputError for a tier that the block does not have.
         """
+        from population.pytorch import to_torch
+
         return to_torch(self, tier)
 
     @property

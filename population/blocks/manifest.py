@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import torch
 from blake3 import blake3
 
 from population.encoding.cbor import Link
@@ -23,6 +22,7 @@ from population.graphs.exit_gates import MAX_GATES, ExitGate
 from population.graphs.graph import OpGraph, graph_from_stored
 from population.graphs.shape_inference import MAX_PARAMETER_BYTES
 from population.inputs.decoder import MAX_BYTES, Decoder
+from population.lazy_torch import torch
 from population.operations import dimensions as dims
 from population.stacks.dtypes import DTYPES
 from population.stacks.stack import TIER_MARK
@@ -177,7 +177,7 @@ def read_manifest(value: Any, read_leaf: Callable[[str], bytes]) -> Parts:
 
 
 _Levels = list[tuple[tuple[int, ...], list[list[bool]]]]
-_Plan = tuple[torch.dtype, _Levels, list[tuple[str, int, list[bytes]]]]
+_Plan = tuple["torch.dtype", _Levels, list[tuple[str, int, list[bytes]]]]
 
 
 def _plan_tensor(name: str, entry: Any, shape: tuple[int, ...], graph: OpGraph, tiers: Tiers) -> _Plan:

@@ -1,9 +1,8 @@
-"""The seam for every durable effect: files that are whole or absent, appends that last, a lock that names its holder.
+"""The disk behind the seam: files that are whole or absent, appends that last, a lock that names its holder.
 
-`LocalFiles` is the disk, `MemoryFiles` keeps the same contract in memory for tests and simulation. Whoever writes to
-disk is handed one of them; nobody calls `open` beside it.
+`MemoryFiles` keeps the same contract (`population.files.protocol`) in memory for tests and simulation.
 
-Nouns: atomic write (temporary file, fsync, link or rename, fsync of the folder), append (a write at the end of a file).
+Nouns: none beyond those of `population.files.protocol`.
 """
 
 from __future__ import annotations
@@ -12,117 +11,21 @@ import errno
 import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
-from population.errors import DamageError, Locked, NotFound, StoreCorrupt
+from population.errors import Locked, NotFound
 from population.files.memory_files import TEMPORARY_PREFIX, MemoryFiles
 from population.files.os_errors import told
+from population.files.protocol import FileSystem, read_small
 
 __all__ = ["FileSystem", "LocalFiles", "MemoryFiles", "read_small"]
 
 _MAX_LOCK_BYTES: Final = 64
 _MAX_OPEN_FILES: Final = 128  # of one group; well below the usual limit of 1024 (256 on macOS) for a process
-
-
-class FileSystem(Protocol):
-    """Durable effects on files.
-
-    Obligations. Durability: when a method that writes returns, what it did survives the death of the process and of the
-    machine. Atomicity: a reader sees the old file, the new file or none, never half of one; `append` alone may leave a
-    part of its bytes when the machine dies (a torn tail), and restores the old length when it merely fails. Failure:
-    every refusal of the machine is a `StorageError` that names the path and the remedy, a missing file is `NotFound`;
-    after either, and after Ctrl-C, no temporary file is left and the call may be repeated. Links: a symbolic link in the
-    last place of a path is refused, not followed. Threads: any method may be called from any thread; two writers of one
-    path serialise by `lock`. Folders are made when first written into.
-    """
-
-    def read_bytes(self, path: Path) -> bytes:
-        """The whole content. Raises: NotFound."""
-        ...
-
-    def append(self, path: Path, data: bytes) -> None:
-        """Adds `data` at the end of the file, made if it is missing."""
-        ...
-
-    def write_atomic(self, path: Path, data: bytes, mode: int = 0o444, *, replace: bool = False) -> bool:
-        """Writes a whole file; without `replace` a file that stands is left as it is.
-
-        Returns: whether the file was written; False means that one stood there already, durably.
-        """
-        ...
-
-    def write_many(self, contents: Mapping[Path, bytes], mode: int = 0o444) -> None:
-        """`write_atomic` without `replace` for each, with one sync of each folder for all.
-
-        Each file is whole or absent; after a failure some may be there and others not.
-        """
-        ...
-
-    def exists(self, path: Path) -> bool:
-        """Whether a file or folder stands at `path`."""
-        ...
-
-    def list(self, path: Path) -> list[str]:
-        """The sorted names in a folder, without temporary files; empty when there is no such folder."""
-        ...
-
-    def size(self, path: Path) -> int:
-        """The length in bytes. Raises: NotFound."""
-        ...
-
-    def remove(self, path: Path) -> None:
-        """Removes a file. Raises: NotFound."""
-        ...
-
-    def make_dirs(self, path: Path, mode: int = 0o777) -> None:
-        """Makes a folder and the missing ones above it; `mode` holds for the last, less the umask, if it is new."""
-        ...
-
-    def truncate(self, path: Path, size: int) -> None:
-        """Shortens a file to `size` bytes. Raises: NotFound."""
-        ...
-
-    def settle(self, path: Path, start: int = 0) -> None:
-        """Makes last what another process wrote and may not have lived to sync: a file's bytes and its name in its folder.
-
-        The bytes from `start` on are written again in place, since a sync that failed may have forgotten them. Of a
-        folder only its name. Raises: NotFound.
-        """
-        ...
-
-    def note(self, path: Path, data: bytes) -> None:
-        """Overwrites a small file (at most 512 bytes, always as many) without a sync.
-
-        The one method whose work may be lost with the machine: the file then holds these bytes, older ones, or none.
-        """
-        ...
-
-    def lock(self, path: Path) -> AbstractContextManager[None]:
-        """Holds the lock named by `path` while the context lasts; does not wait.
-
-        Raises: Locked, naming the process that holds it.
-        """
-        ...
-
-
-def read_small(
-    files: FileSystem,
-    path: Path,
-    most_bytes: int,
-    remedy: str = "restore it from a copy of the home",
-    kind: type[DamageError] = StoreCorrupt,
-) -> bytes:
-    """Returns the content of a file of at most ``most_bytes``; a longer one is not read.
-
-    Raises: NotFound; StorageError; an error of `kind` where it is longer.
-    """
-    size = files.size(path)
-    if size > most_bytes:
-        raise kind(f"{path} is damaged: it has {size:,} bytes, at most {most_bytes:,} are expected; {remedy}")
-    return files.read_bytes(path)
 
 
 _NO_HARD_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
@@ -176,16 +79,43 @@ def _make_folders(path: Path, mode: int = 0o777) -> None:
 
 
 def _make_folder(path: Path, mode: int) -> None:
+    if not _make_new_folder(path, mode) and not os.path.isdir(path):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+
+
+def _make_new_folder(path: Path, mode: int) -> bool:
+    """Makes one folder that lasts; whether it was not there."""
     try:
         os.mkdir(path, mode)
         _sync_folder(path.parent)
     except FileExistsError:
-        if not os.path.isdir(path):
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
+        return False
     except OSError:
         with suppress(OSError):  # a folder that may not last must be made, and synced, again
             os.rmdir(path)
         raise
+    return True
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether a folder stands at a path, itself and not by a link. Raises FileNotFoundError."""
+    return stat.S_ISDIR(os.lstat(path).st_mode)
+
+
+def _remove_all(path: Path) -> None:
+    """Removes what stands at a path, with all below it."""
+    if os.path.lexists(path):
+        _remove_below(path)
+        _sync_folder(path.parent)
+
+
+def _remove_below(path: Path) -> None:
+    if not _is_folder(path):
+        os.unlink(path)
+        return
+    for name in os.listdir(path):
+        _remove_below(path / name)
+    os.rmdir(path)
 
 
 def _put_in_place(temporary: Path, path: Path, *, replace: bool) -> bool:
@@ -297,12 +227,26 @@ class LocalFiles:
 
     def remove(self, path: Path) -> None:
         with told(path, "remove"):
-            os.unlink(path)
+            (os.rmdir if _is_folder(path) else os.unlink)(path)
             _sync_folder(path.parent)
+
+    def remove_tree(self, path: Path, aside: Path) -> None:
+        with told(path, "remove"):
+            _remove_all(aside)
+            if os.path.lexists(path):
+                os.rename(path, aside)
+                _sync_folder(aside.parent)
+                _sync_folder(path.parent)
+                _remove_all(aside)
 
     def make_dirs(self, path: Path, mode: int = 0o777) -> None:
         with told(path, "make the folder"):
             _make_folders(path, mode)
+
+    def make_folder(self, path: Path) -> bool:
+        with told(path, "make the folder"):
+            _make_folders(path.parent)
+            return _make_new_folder(path, 0o777)
 
     def truncate(self, path: Path, size: int) -> None:
         with told(path, "truncate"), _opened(path, os.O_WRONLY) as descriptor:

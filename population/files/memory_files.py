@@ -1,6 +1,6 @@
-"""Files in memory, with the contract of `population.files.local_files.FileSystem`: for tests and simulation.
+"""Files in memory, with the contract of `population.files.protocol.FileSystem`: for tests and simulation.
 
-Nouns: none beyond those of `population.files.local_files`.
+Nouns: none beyond those of `population.files.protocol`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from population.errors import Locked, NotFound, StorageError
-from population.files.os_errors import REMEDIES
+from population.files.os_errors import REFUSALS
 
 TEMPORARY_PREFIX: Final = ".tmp-"
 
@@ -29,7 +29,7 @@ class MemoryFiles:
 
     def read_bytes(self, path: Path) -> bytes:
         if path in self._folders:
-            raise StorageError(f"cannot read {path}: {REMEDIES[errno.EISDIR]} (EISDIR)")
+            raise StorageError(f"cannot read {path}: {REFUSALS[errno.EISDIR].words()} (EISDIR)")
         if path not in self._files:
             raise NotFound(f"cannot read {path}: there is no such file")
         return self._files[path]
@@ -57,7 +57,7 @@ class MemoryFiles:
 
     def list(self, path: Path) -> list[str]:
         if path in self._files:
-            raise StorageError(f"cannot list {path}: {REMEDIES[errno.ENOTDIR]} (ENOTDIR)")
+            raise StorageError(f"cannot list {path}: {REFUSALS[errno.ENOTDIR].words()} (ENOTDIR)")
         names = {each.name for each in (*self._files, *self._folders) if each.parent == path and each != path}
         return sorted(name for name in names if not name.startswith(TEMPORARY_PREFIX))
 
@@ -65,8 +65,19 @@ class MemoryFiles:
         return 0 if path in self._folders else len(self.read_bytes(path))
 
     def remove(self, path: Path) -> None:
+        if path in self._folders:
+            if any(each.parent == path for each in (*self._files, *self._folders) if each != path):
+                raise StorageError(f"cannot remove {path}: {REFUSALS[errno.ENOTEMPTY].words()} (ENOTEMPTY)")
+            self._folders.discard(path)
+            return
         self.read_bytes(path)
         del self._files[path], self._modes[path]
+
+    def remove_tree(self, path: Path, aside: Path) -> None:
+        for place in (path, aside):
+            self._folders -= {folder for folder in self._folders if folder.is_relative_to(place)}
+            for file in [file for file in self._files if file.is_relative_to(place)]:
+                self.remove(file)
 
     def make_dirs(self, path: Path, mode: int = 0o777) -> None:
         del mode  # nobody else can look into memory
@@ -74,8 +85,15 @@ class MemoryFiles:
             return
         for folder in (path, *path.parents):
             if folder in self._files:
-                raise StorageError(f"cannot make the folder {path}: {REMEDIES[errno.ENOTDIR]} (ENOTDIR)")
+                raise StorageError(f"cannot make the folder {path}: {REFUSALS[errno.ENOTDIR].words()} (ENOTDIR)")
         self._folders.update((path, *path.parents))
+
+    def make_folder(self, path: Path) -> bool:
+        self.make_dirs(path.parent)
+        if self.exists(path):
+            return False
+        self._folders.add(path)
+        return True
 
     def truncate(self, path: Path, size: int) -> None:
         data = self.read_bytes(path)
@@ -102,4 +120,4 @@ class MemoryFiles:
 
     def _refuse_folder(self, path: Path, action: str) -> None:
         if path in self._folders:
-            raise StorageError(f"cannot {action} {path}: {REMEDIES[errno.EISDIR]} (EISDIR)")
+            raise StorageError(f"cannot {action} {path}: {REFUSALS[errno.EISDIR].words()} (EISDIR)")

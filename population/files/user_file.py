@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from population.errors import InputError, NotFound, StorageError
+from population.files.os_errors import words_of
 
 _CHUNK_BYTES: Final = 1 << 24
 _KINDS: Final = (
@@ -25,12 +26,9 @@ _KINDS: Final = (
     (stat.S_ISCHR, "it is a device: name a file"),
     (stat.S_ISBLK, "it is a device: name a file"),
 )
-_NO_PATH: Final = {
-    errno.ENAMETOOLONG: "its name is too long",
-    errno.ELOOP: "its links go round in a circle",
-    errno.ENOTDIR: "a part of its path is a file, not a folder",
-    errno.EINVAL: "no file can have such a name",
-}
+_NO_NAME: Final = "no file can have such a name"
+#: What whoever named the file can mend: another name, or its permissions.
+_CALLERS: Final = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.EPERM})
 Look = Callable[[bytes], object]
 
 
@@ -64,7 +62,7 @@ def read_user_file(
     except ValueError as refused:
         if isinstance(refused, InputError):
             raise
-        raise error(f"{where[:200]!r}: no file can have such a name: {refused}") from refused
+        raise error(f"{where[:200]!r}: {_NO_NAME}: {refused}") from refused
 
 
 def _opened(path: Path | str, where: str, error: type[InputError]) -> int:
@@ -114,8 +112,7 @@ def _told(refused: OSError, path: Path | str, where: str, error: type[InputError
     if refused.errno == errno.ENOENT:
         link = f"; it is a link to {os.readlink(path)}" if os.path.islink(path) else ""
         return NotFound(f"{where}: there is no such file{link}")
-    if refused.errno in (errno.EACCES, errno.EPERM):
-        return error(f"{where}: cannot be read: no permission: change its mode or owner, or that of a folder above it")
-    if refused.errno in _NO_PATH:
-        return error(f"{where[:200]}: cannot be read: {_NO_PATH[refused.errno]}")
-    return StorageError(f"{where}: cannot be read: {refused.strerror or refused}")
+    if refused.errno == errno.EINVAL:
+        return error(f"{where[:200]}: cannot be read: {_NO_NAME}")
+    kind = error if refused.errno in _CALLERS else StorageError
+    return kind(f"{where[:200]}: cannot be read: {words_of(refused, in_home=False)}")

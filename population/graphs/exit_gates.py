@@ -11,15 +11,15 @@ Nouns: *condition* (one measure of one channel against one threshold), *rule* (c
 from __future__ import annotations
 
 import math
+import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-import torch
-
 from population.errors import InputError, InvalidGraph
 from population.graphs.nodes import check_name, suggest
+from population.lazy_torch import torch
 
 MAX_RULES: Final = 64
 MAX_DEPTH: Final = 8
@@ -56,10 +56,10 @@ MEASURES: Final[Mapping[str, Callable[[torch.Tensor], torch.Tensor]]] = {
     "norm": lambda values: values.square().sum(dim=1).sqrt(),
 }
 COMPARISONS: Final[Mapping[str, Callable[[torch.Tensor, float], torch.Tensor]]] = {
-    ">": torch.gt,
-    ">=": torch.ge,
-    "<": torch.lt,
-    "<=": torch.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
 }
 
 

@@ -12,9 +12,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-import torch
-
 from population.errors import InvalidGraph
+from population.lazy_torch import torch
 
 Part = tuple[str | None, int]
 Dim = tuple[Part, ...]

@@ -12,8 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-import torch
-
+from population.lazy_torch import torch
 from population.operations.attributes import Attribute, AttributeKind
 from population.operations.dimensions import Dim, Shape
 from population.registry import Registry

@@ -11,9 +11,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
-
 from population.errors import InvalidGraph
+from population.lazy_torch import torch
 from population.operations import dimensions as dims
 from population.operations.attributes import AttributeKind, number, numbers, places
 from population.operations.dimensions import Shape, fixed

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
-import torch
+from population.graphs.nodes import DTYPES as NAMES
+from population.lazy_torch import torch
 
-DTYPES: Final[Mapping[str, torch.dtype]] = {
-    "bfloat16": torch.bfloat16,
-    "bool": torch.bool,
-    "float16": torch.float16,
-    "float32": torch.float32,
-    "float64": torch.float64,
-    "int32": torch.int32,
-    "int64": torch.int64,
-    "int8": torch.int8,
-    "uint8": torch.uint8,
-}
+
+class NumberTypes(Mapping[str, "torch.dtype"]):
+    """Number types by name; torch is imported when one is looked up."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = dict.fromkeys(names)
+
+    def __getitem__(self, name: str) -> torch.dtype:
+        self._names[name]
+        found: torch.dtype = getattr(torch, name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+
+DTYPES: Final = NumberTypes(*NAMES)

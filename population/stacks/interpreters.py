@@ -12,12 +12,10 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-import torch
-from torch.nn import functional
-
 from population.errors import InputError
 from population.graphs.graph import OpGraph
 from population.graphs.nodes import Node, inner_dimensions, sized_attributes, suggest
+from population.lazy_torch import functional, torch
 from population.operations import Call, get
 from population.operations import dimensions as dims
 from population.operations.registry import Attributes, Sizes

@@ -16,20 +16,21 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
-import torch
 from blake3 import blake3
 
 from population.encoding.cbor import decode, encode
 from population.errors import FormatError, InvalidGraph
 from population.graphs.graph import OpGraph
+from population.lazy_torch import torch
 from population.operations import dimensions as dims
+from population.stacks.dtypes import NumberTypes
 from population.stacks.stack import TIER_MARK, Stack, absent_rows
 
 MAGIC: Final = b"EVROW1"
 MAX_HEADER_BYTES: Final = 1 << 20
 _TABLE_BYTES: Final = 1 << 19
 _START: Final = len(MAGIC) + 4
-STATE_DTYPES: Final = {"float32": torch.float32, "float64": torch.float64, "int64": torch.int64}
+STATE_DTYPES: Final = NumberTypes("float32", "float64", "int64")
 _NUMPY: Final[dict[str, np.dtype[Any]]] = {
     "float32": np.dtype("<f4"),
     "float64": np.dtype("<f8"),

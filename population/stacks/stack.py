@@ -13,9 +13,8 @@ from dataclasses import replace as _replace
 from functools import cached_property
 from typing import Any
 
-import torch
-
 from population.graphs.graph import OpGraph
+from population.lazy_torch import torch
 from population.operations import ParameterSpec
 from population.operations import dimensions as dims
 from population.operations.dimensions import Widths, fixed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-import torch
+from population.lazy_torch import torch
 
 
 @contextlib.contextmanager

@@ -13,10 +13,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-import torch
-
 from population.errors import InvalidGraph
 from population.graphs.graph import OpGraph
+from population.lazy_torch import torch
 from population.operations import dimensions as dims
 from population.operations.dimensions import Widths
 from population.stacks.stack import TIER_MARK, Stack

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import torch
-
 from population.graphs.graph import OpGraph
+from population.lazy_torch import torch
 from population.operations import dimensions as dims
 from population.operations import get
 from population.operations.dimensions import Dim

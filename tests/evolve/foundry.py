@@ -29,7 +29,7 @@ from evolve.recovery.forked_plan import plan_in
 from tests.evolve import whole
 
 #: What changes a disk. A driver does no other writing through these: it talks to workers over sockets.
-CHANGES = ("open", "write", "fsync", "fdatasync", "link", "replace", "rename", "unlink", "mkdir", "ftruncate")
+CHANGES = ("open", "write", "fsync", "fdatasync", "link", "replace", "rename", "unlink", "mkdir", "rmdir", "ftruncate")
 
 
 @dataclass(frozen=True)

@@ -34,11 +34,11 @@ from evolve.models.plain_files import block_bytes
 from evolve.planning.load_data import load_data
 from evolve.planning.plan import make_plan
 from evolve.runtime.channels import channels_of, inputs_of
-from evolve.storage_errors import storage_error
 from evolve.templates import block_of
 from population.blocks.block import TensorBlock
 from population.encoding.cbor import Link, decode, encode
 from population.errors import EvolveError, FormatError, InputError
+from population.files.os_errors import typed_anywhere
 from population.graphs.nodes import Channel
 from population.inputs.input_files import read_inputs, read_rows
 from population.pytorch import seeded_inputs
@@ -327,7 +327,7 @@ def _enter_side_file(path: Path) -> None:
     finally:
         place.write_bytes(before)
     if failed is not None:
-        raise storage_error(failed) or failed if isinstance(failed, OSError) else failed
+        raise typed_anywhere(failed) or failed if isinstance(failed, OSError) else failed
 
 
 DOORS: Mapping[str, Door] = {

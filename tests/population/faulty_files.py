@@ -15,26 +15,36 @@ from population.errors import StorageError
 from population.files import local_files as files_module
 from population.files.local_files import FileSystem
 
-CHANGES = {"append", "write_atomic", "write_many", "remove", "make_dirs", "truncate", "settle", "note"}
+CHANGES = {"append", "write_atomic", "write_many", "remove", "remove_tree", "make_dirs", "make_folder"}
+CHANGES |= {"truncate", "settle", "note"}
 SYSTEM_CALLS = {"open", "write", "fsync", "fdatasync", "fchmod", "link", "replace", "mkdir", "read", "listdir", "lstat"}
-SYSTEM_CALLS |= {"fstat", "ftruncate", "pwrite", "pread"}
+SYSTEM_CALLS |= {"fstat", "ftruncate", "pwrite", "pread", "rename", "rmdir"}
 
 
 class FaultyFiles:
     """Passes calls on and fails the k-th (from 0): before it happens, or after it took effect.
 
-    With `code` a StorageError, as LocalFiles makes it of ENOSPC and its kin; or any exception given as `error`.
+    A StorageError, as LocalFiles makes it of ENOSPC and its kin; or any exception given as `error`. With `only_changes`
+    calls that merely read, and locks, are neither counted nor failed.
     """
 
     def __init__(
-        self, inner: FileSystem, fail_at: int = -1, *, is_after: bool = False, error: BaseException | None = None
+        self,
+        inner: FileSystem,
+        fail_at: int = -1,
+        *,
+        is_after: bool = False,
+        error: BaseException | None = None,
+        only_changes: bool = False,
     ):
-        self._inner, self._fail_at, self._is_after = inner, fail_at, is_after
+        self._inner, self._fail_at, self._is_after, self._only_changes = inner, fail_at, is_after, only_changes
         self._error = error or StorageError("cannot write: the disk is full (ENOSPC)")
         self.num_calls = 0
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._inner, name)
+        if self._only_changes and name not in CHANGES:
+            return method
 
         def call(*arguments: Any, **named: Any) -> Any:
             if self._is_now() and not (self._is_after and name in CHANGES):
@@ -48,7 +58,7 @@ class FaultyFiles:
 
     @contextmanager
     def lock(self, path: Path) -> Iterator[None]:
-        if self._is_now():
+        if not self._only_changes and self._is_now():
             raise self._error
         with self._inner.lock(path):
             yield

@@ -212,7 +212,10 @@ class SimulatedOs:
 
     def lstat(self, path: Path) -> Any:
         found = self._find(path)
-        return SimpleNamespace(st_size=len(found.data) if isinstance(found, File) else 0, st_mode=stat.S_IFREG)
+        is_file = isinstance(found, File)
+        return SimpleNamespace(
+            st_size=len(found.data) if is_file else 0, st_mode=stat.S_IFREG if is_file else stat.S_IFDIR
+        )
 
     def listdir(self, path: Path) -> list[str]:
         found = self._find(path)
@@ -242,7 +245,17 @@ class SimulatedOs:
         self._before("unlink")
         parent.change(lambda names: names.pop(name, None))
 
-    rmdir = unlink
+    def rmdir(self, path: Path) -> None:
+        if self.listdir(path):
+            raise OSError(errno.ENOTEMPTY, "not empty", str(path))
+        self.unlink(path)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """From one folder to another, each of which may forget its part."""
+        self._before("rename")
+        (left, old), (taken, new), moved = self._parent(source), self._parent(target), self._find(source)
+        taken.change(lambda names: names.__setitem__(new, moved))
+        left.change(lambda names: names.pop(old, None))
 
     def mkdir(self, path: Path, mode: int = 0o777) -> None:
         parent, name = self._parent(path)

@@ -69,7 +69,7 @@ def ui(
 
 
 def _command(home: Home, port: int) -> list[str]:
-    home.artifacts_root.mkdir(exist_ok=True)
+    home.files.make_dirs(home.artifacts_root)
     return python_command(
         "-m", "mlflow", "ui", "--backend-store-uri", home.mlflow_uri,
         "--default-artifact-root", home.artifacts_root.absolute().as_uri(),

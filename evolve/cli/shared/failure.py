@@ -14,13 +14,13 @@ _DUCKDB_INTERRUPTED = "Query interrupted"
 
 def report(error: Exception) -> int:
     """Prints the message of an error on standard error and returns the exit code that it means."""
-    from evolve.storage_errors import storage_error
     from population.errors import EvolveError
+    from population.files.os_errors import typed_anywhere
 
     if isinstance(error, RuntimeError) and str(error) == _DUCKDB_INTERRUPTED:
         return INTERRUPTED
     if isinstance(error, OSError):
-        error = storage_error(error) or error
+        error = typed_anywhere(error) or error
     if isinstance(error, EvolveError):
         note(f"error: {error}")
         return error.exit_code

@@ -8,7 +8,6 @@ Nouns: *screen* (a stream behind this wall).
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -60,9 +59,11 @@ class Screen:
 def refused(error: OSError) -> StorageError:
     """Returns what standard output refused, in words."""
     from population.errors import StorageError
+    from population.files.os_errors import reason_of
 
-    reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
-    return StorageError(f"standard output cannot be written ({reason}): send it elsewhere, or free some space")
+    return StorageError(
+        f"standard output cannot be written ({reason_of(error)}): send it elsewhere, or free some space"
+    )
 
 
 def unfiltered(stream: IO[str]) -> IO[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from population.errors import LineageCorrupt, NotFound
 from population.files.local_files import FileSystem
+from population.files.os_errors import told
 from population.lineage.format.commits import chunk_of_frames, commits_of
 from population.lineage.format.frames import scan
 from population.lineage.format.records import Commit
@@ -37,7 +38,7 @@ class Follower:
         while True:
             try:
                 return self._look()
-            except (LineageCorrupt, NotFound, FileNotFoundError):
+            except (LineageCorrupt, NotFound):
                 now = read_manifest(self._files, self._home, self._handle)
                 attempts = attempts + 1 if now == before else 0  # another one: it was sealed, or merged, while we read
                 if attempts == _ATTEMPTS:
@@ -76,9 +77,10 @@ def _bytes_from(path: Path, position: int) -> bytes:
         if position:
             raise NotFound(f"{path}: it is gone")
         return b""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        size = os.fstat(descriptor).st_size
-        return os.pread(descriptor, size - position, position) if size > position else b""
-    finally:
-        os.close(descriptor)
+    with told(path, "read"):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            size = os.fstat(descriptor).st_size
+            return os.pread(descriptor, size - position, position) if size > position else b""
+        finally:
+            os.close(descriptor)

@@ -15,7 +15,8 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from population.operations.kernels.products import affine
-from population.operations.kernels.windows import Window, add_columns, fill_columns, unfold
+from population.operations.kernels.windows import add_columns, fill_columns, unfold
+from population.operations.windows import Window
 
 #: From so many column entries a candidate on, candidates are convolved one by one.
 _ALONE_FROM: Final = 1 << 18

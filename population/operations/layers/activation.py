@@ -10,10 +10,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import torch
-from torch.nn import functional
-
 from population.errors import InvalidGraph
+from population.lazy_torch import functional, torch
 from population.operations.attributes import number
 from population.operations.dimensions import Shape
 from population.operations.registry import Attributes, Call, Inferred, Operation, Sizes, register
@@ -36,6 +34,16 @@ def _flops_each(count: int) -> Callable[[Sequence[Sizes], Sizes, Attributes], in
     return lambda inputs, output, attributes: count * math.prod(output)
 
 
+def _function(name: str) -> Callable[..., torch.Tensor]:
+    """A function of ``torch.nn.functional``, found when it is called."""
+
+    def call(values: torch.Tensor, **named: int) -> torch.Tensor:
+        found: torch.Tensor = getattr(functional, name)(values, **named)
+        return found
+
+    return call
+
+
 def _run_relu(call: Call) -> torch.Tensor:
     return torch.relu(call.inputs[0])
 
@@ -56,11 +64,11 @@ def _elementwise(
 relu = register(
     Operation("relu", _same, _flops_each(1), _run_relu, lambda call: functional.relu(call.inputs[0]), keeps_zero=True)
 )
-gelu = _elementwise("gelu", functional.gelu, 5, keeps_zero=True)
-tanh = _elementwise("tanh", torch.tanh, 1, keeps_zero=True)
-sigmoid = _elementwise("sigmoid", torch.sigmoid, 3, keeps_zero=False)
-silu = _elementwise("silu", functional.silu, 4, keeps_zero=True)
-softplus = _elementwise("softplus", functional.softplus, 4, keeps_zero=False)
+gelu = _elementwise("gelu", _function("gelu"), 5, keeps_zero=True)
+tanh = _elementwise("tanh", _function("tanh"), 1, keeps_zero=True)
+sigmoid = _elementwise("sigmoid", _function("sigmoid"), 3, keeps_zero=False)
+silu = _elementwise("silu", _function("silu"), 4, keeps_zero=True)
+softplus = _elementwise("softplus", _function("softplus"), 4, keeps_zero=False)
 
 
 def _number_of(call: Call, name: str) -> float:
@@ -141,5 +149,5 @@ def _shares(
     return run, lambda call: function(call.inputs[0], dim=1)
 
 
-softmax = register(Operation("softmax", _infer_softmax, _flops_each(5), *_shares(functional.softmax)))
-log_softmax = register(Operation("log_softmax", _infer_softmax, _flops_each(6), *_shares(functional.log_softmax)))
+softmax = register(Operation("softmax", _infer_softmax, _flops_each(5), *_shares(_function("softmax"))))
+log_softmax = register(Operation("log_softmax", _infer_softmax, _flops_each(6), *_shares(_function("log_softmax"))))

@@ -5,13 +5,13 @@ for each unit of the first axis), and ``concatenate`` along the first axis.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Literal
 
-import torch
-
 from population.errors import InvalidGraph
+from population.lazy_torch import torch
 from population.operations.attributes import number
 from population.operations.dimensions import Shape, format_shape, normal
 from population.operations.registry import Attributes, Call, Inferred, Operation, ParameterSpec, Sizes, register
@@ -74,8 +74,8 @@ def _make(
     )
 
 
-add = _make("add", "bias", "bias", torch.add, keeps_zero=False)
-multiply = _make("multiply", "scale", "weight", torch.mul, keeps_zero=True)
+add = _make("add", "bias", "bias", operator.add, keeps_zero=False)
+multiply = _make("multiply", "scale", "weight", operator.mul, keeps_zero=True)
 
 
 def _infer_concatenate(inputs: Sequence[Shape], attributes: Attributes) -> Inferred:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-import torch
-from torch.nn import functional
-
 from population.errors import InvalidGraph
+from population.lazy_torch import functional, torch
+from population.operations import kernels
 from population.operations.attributes import dimension, flag, per_axis, sizes
 from population.operations.dimensions import Shape, fixed, format_shape, multiply, parse_dim
-from population.operations.kernels.convolution import convolve
-from population.operations.kernels.windows import Window
 from population.operations.registry import Attributes, Axis, Call, Inferred, Operation, ParameterSpec, Sizes, register
+from population.operations.windows import Window
 
 
-def _make(name: str, axes: int, single: Callable[..., torch.Tensor]) -> Operation:
+def _make(name: str, axes: int) -> Operation:
     def infer(inputs: Sequence[Shape], attributes: Attributes) -> Inferred:
         (shape,) = inputs
         return _infer(shape, attributes, axes)
@@ -28,11 +26,12 @@ def _make(name: str, axes: int, single: Callable[..., torch.Tensor]) -> Operatio
     def run(call: Call) -> torch.Tensor:
         (values,) = call.inputs
         window, weight = Window.of(call.attributes, axes), call.parameters["weight"]
-        return convolve(values, weight, call.parameters.get("bias"), window)
+        return kernels.convolve(values, weight, call.parameters.get("bias"), window)
 
     def run_single(call: Call) -> torch.Tensor:
         window = Window.of(call.attributes, axes)
         weight, bias = call.parameters["weight"], call.parameters.get("bias")
+        single: Callable[..., torch.Tensor] = getattr(functional, name)
         return single(call.inputs[0], weight, bias, stride=window.stride, padding=window.padding)
 
     known = {
@@ -61,5 +60,5 @@ def _infer(shape: Shape, attributes: Attributes, axes: int) -> Inferred:
     return Inferred((out, *window.infer(shape[1:])), parameters)
 
 
-conv1d = _make("conv1d", 1, functional.conv1d)
-conv2d = _make("conv2d", 2, functional.conv2d)
+conv1d = _make("conv1d", 1)
+conv2d = _make("conv2d", 2)

@@ -6,9 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 from population.errors import InvalidGraph
+from population.lazy_torch import torch
 from population.operations.attributes import order as order_kind
 from population.operations.attributes import shape as shape_kind
 from population.operations.attributes import size

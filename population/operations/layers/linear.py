@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
-from torch.nn import functional
-
 from population.errors import InvalidGraph
+from population.lazy_torch import functional, torch
+from population.operations import kernels
 from population.operations.attributes import dimension, flag
 from population.operations.dimensions import Shape, parse_dim
-from population.operations.kernels.products import affine
 from population.operations.registry import Attributes, Call, Inferred, Operation, ParameterSpec, Sizes, register
 
 
@@ -34,9 +32,9 @@ def _run(call: Call) -> torch.Tensor:
     (values,) = call.inputs
     weight, bias = call.parameters["weight"], call.parameters.get("bias")
     if values.dim() == 3:
-        return affine(values, weight, bias)
+        return kernels.affine(values, weight, bias)
     first = values.movedim(-2, 1)  # [P, k, *rest, N]
-    result = affine(first.reshape(first.shape[0], first.shape[1], -1), weight, bias)
+    result = kernels.affine(first.reshape(first.shape[0], first.shape[1], -1), weight, bias)
     return result.reshape(*result.shape[:2], *first.shape[2:]).movedim(1, -2)
 
 

@@ -10,10 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
-from torch.nn import functional
-
 from population.errors import InvalidGraph
+from population.lazy_torch import functional, torch
 from population.operations.attributes import choice, flag, number
 from population.operations.dimensions import Shape
 from population.operations.layers.activation import whole_vectors

@@ -5,23 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-import torch
-from torch.nn import functional
-
 from population.errors import InvalidGraph
+from population.lazy_torch import functional, torch
+from population.operations import kernels
 from population.operations.attributes import per_axis, sizes
 from population.operations.dimensions import Shape, format_shape
-from population.operations.kernels.windows import Window, max_pool, sum_pool
 from population.operations.registry import Attributes, Call, Inferred, Operation, Sizes, register
+from population.operations.windows import Window
+
+
+def _max_pool(values: torch.Tensor, window: Window) -> torch.Tensor:
+    return kernels.max_pool(values, window)
 
 
 def _mean_pool(values: torch.Tensor, window: Window) -> torch.Tensor:
-    return sum_pool(values, window) * (1.0 / math.prod(window.kernel))
+    return kernels.sum_pool(values, window) * (1.0 / math.prod(window.kernel))
 
 
-def _make(
-    name: str, axes: int, stacked: Callable[[torch.Tensor, Window], torch.Tensor], single: Callable[..., torch.Tensor]
-) -> Operation:
+def _make(name: str, axes: int, stacked: Callable[[torch.Tensor, Window], torch.Tensor]) -> Operation:
     def infer(inputs: Sequence[Shape], attributes: Attributes) -> Inferred:
         (shape,) = inputs
         if len(shape) != axes + 1:
@@ -43,6 +44,7 @@ def _make(
 
     def run_single(call: Call) -> torch.Tensor:
         window = Window.of(call.attributes, axes)
+        single: Callable[..., torch.Tensor] = getattr(functional, name)
         return single(call.inputs[0], window.kernel, stride=window.stride, padding=window.padding)
 
     known = {
@@ -53,7 +55,7 @@ def _make(
     return register(Operation(name, infer, flops, run, run_single, known, keeps_zero=True))
 
 
-max_pool1d = _make("max_pool1d", 1, max_pool, functional.max_pool1d)
-max_pool2d = _make("max_pool2d", 2, max_pool, functional.max_pool2d)
-avg_pool1d = _make("avg_pool1d", 1, _mean_pool, functional.avg_pool1d)
-avg_pool2d = _make("avg_pool2d", 2, _mean_pool, functional.avg_pool2d)
+max_pool1d = _make("max_pool1d", 1, _max_pool)
+max_pool2d = _make("max_pool2d", 2, _max_pool)
+avg_pool1d = _make("avg_pool1d", 1, _mean_pool)
+avg_pool2d = _make("avg_pool2d", 2, _mean_pool)

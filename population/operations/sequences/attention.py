@@ -13,13 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch.nn import functional
-
 from population.errors import InvalidGraph
+from population.lazy_torch import functional, torch
+from population.operations import kernels
 from population.operations.attributes import dimension, flag
 from population.operations.dimensions import Dim, Shape, flatten, format_shape, normal, parse_dim
-from population.operations.kernels.products import affine
 from population.operations.registry import Attributes, Call, Inferred, Operation, ParameterSpec, Sizes, register
 from population.operations.sequences.masks import check_mask
 
@@ -66,18 +64,18 @@ def _run(call: Call) -> torch.Tensor:
     _, units, places, samples = values.shape
     weight, bias = call.parameters["in_proj_weight"], call.parameters.get("in_proj_bias")
     num_rows = weight.shape[0]
-    projected = affine(values.reshape(values.shape[0], units, places * samples), weight, bias)
+    projected = kernels.affine(values.reshape(values.shape[0], units, places * samples), weight, bias)
     parts = projected.reshape(num_rows, 3, heads, width, places, samples).permute(1, 0, 2, 5, 4, 3)
     query, key, value = (part.reshape(-1, places, width) for part in parts)  # [P * H * N, L, d]
     live = call.live.get("head_width", torch.tensor([width]))
     scale = torch.rsqrt(live.to(torch.float32)).reshape(-1, 1, 1, 1)
-    scores = affine(key.transpose(1, 2).contiguous(), query, None)  # [P * H * N, L, L]
+    scores = kernels.affine(key.transpose(1, 2).contiguous(), query, None)  # [P * H * N, L, L]
     scores = scores.reshape(num_rows, heads, samples, places * places) * scale
     shares = _shares(scores.reshape(num_rows, heads, samples, places, places), call)
-    read = affine(value, shares.reshape(-1, places, places), None)  # [P * H * N, L, d]
+    read = kernels.affine(value, shares.reshape(-1, places, places), None)  # [P * H * N, L, d]
     joined = read.reshape(num_rows, heads, samples, places, width).permute(0, 1, 4, 3, 2)
     weight, bias = call.parameters["out_proj_weight"], call.parameters.get("out_proj_bias")
-    result = affine(joined.reshape(num_rows, heads * width, places * samples), weight, bias)
+    result = kernels.affine(joined.reshape(num_rows, heads * width, places * samples), weight, bias)
     return result.reshape(num_rows, -1, places, samples)
 
 

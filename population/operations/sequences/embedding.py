@@ -11,10 +11,8 @@ import functools
 import math
 from collections.abc import Sequence
 
-import torch
-from torch.nn import functional
-
 from population.errors import InputError, InvalidGraph
+from population.lazy_torch import functional, torch
 from population.operations.attributes import dimension, optional_size, positive, size_or_sizes
 from population.operations.dimensions import Shape, constant, fixed, format_shape, parse_dim
 from population.operations.registry import Attributes, Call, Inferred, Operation, ParameterSpec, register

@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
-
 from population.errors import InvalidGraph
+from population.lazy_torch import torch
 from population.operations.attributes import number, size
 from population.operations.dimensions import Dim, Shape, constant, fixed, format_shape
 from population.operations.layers.activation import whole_vectors

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 from population.errors import InvalidGraph
+from population.lazy_torch import torch
+from population.operations import kernels
 from population.operations.attributes import choice, dimension, flag
 from population.operations.dimensions import Shape, format_shape, normal, parse_dim
-from population.operations.kernels.products import affine
 from population.operations.layers.activation import whole_vectors
 from population.operations.registry import Attributes, Call, Inferred, Operation, ParameterSpec, Sizes, register
 from population.operations.sequences.masks import check_mask
@@ -56,12 +55,12 @@ def _run(call: Call) -> torch.Tensor:
     _, units, places, samples = values.shape
     mask = whole_vectors(call.inputs[1]) != 0 if len(call.inputs) > 1 else None  # [P, L, N]
     weight = call.parameters["weight_ih"]
-    read = affine(values.reshape(values.shape[0], units, -1), weight, call.parameters.get("bias_ih"))
+    read = kernels.affine(values.reshape(values.shape[0], units, -1), weight, call.parameters.get("bias_ih"))
     read = read.reshape(*read.shape[:2], places, samples)  # [P, 3 h, L, N]
     state = values.new_zeros(read.shape[0], read.shape[1] // 3, samples)
     states: dict[int, torch.Tensor] = {}
     for place in _order(call, places):
-        kept = affine(state, call.parameters["weight_hh"], call.parameters.get("bias_hh"))
+        kept = kernels.affine(state, call.parameters["weight_hh"], call.parameters.get("bias_hh"))
         new = _step(read[:, :, place], kept, state)
         live = None if mask is None else mask[:, None, place]
         state = new if live is None else torch.where(live, new, state)

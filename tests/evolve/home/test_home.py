@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from evolve.config.campaign import check_config
+from evolve.home import home as homes
 from evolve.home.home import Home
 from evolve.home.origins import campaign_by_key
 from population.errors import DamageError, InputError, NewerHome, NotFound, StorageError
@@ -107,6 +108,23 @@ def test_a_campaign_is_found_by_its_key_with_its_state(tmp_path: Path) -> None:
         assert campaign_by_key(home, key) == [("c1", "running")]
     assert campaign_by_key(home, "00") == []
     assert home.campaigns() == ["c1", "c2"]
+
+
+def test_a_campaign_that_is_purged_while_they_are_listed_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its missing folder once ended the command of somebody else."""
+    home = Home.create(tmp_path / "h")
+    for handle in ("gone", "kept"):
+        home.files.write_atomic(home.campaign_dir(home.new_handle(handle)) / "config.yaml", b"")
+
+    def purge_meanwhile(folder: Path) -> bool:
+        if folder.name == "gone":
+            home.files.remove_tree(folder, tmp_path / "aside")
+        return True
+
+    monkeypatch.setattr(homes, "_is_campaign", purge_meanwhile)
+    assert home.campaigns() == ["kept"]
 
 
 def test_a_damaged_summary_names_its_file_and_the_remedy(tmp_path: Path) -> None:

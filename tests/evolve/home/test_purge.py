@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import threading
@@ -26,13 +27,15 @@ from evolve.tracking.protocol import NullTracker
 from fitness.evaluators.in_process import InProcessEvaluator
 from population.blocks.block import load_block
 from population.clock import ManualClock, SystemClock
-from population.errors import DamageError, InputError, Locked, NotFound
+from population.errors import DamageError, InputError, Locked, NotFound, StorageError
+from population.files.local_files import LocalFiles
 from population.lineage.journal.fsck import lineages_of
 from population.lineage.journal.witness import WITNESS
 from population.lineage.journal.writer import LineageWriter
 from population.lineage.sql.query import run_query
 from tests.evolve import small, whole
 from tests.evolve.kills import Killed, killed_at
+from tests.population.faulty_files import FaultyFiles
 
 OTHER = ("name=other", "seed=7")
 
@@ -191,23 +194,28 @@ class Died(BaseException):
 
 @pytest.mark.parametrize(
     "place",
-    ["_sync", "_remove_objects", *(pytest.param(p, marks=pytest.mark.slow) for p in ("_remove_folders", "_write"))],
+    [
+        "remove_tree",
+        "_remove_objects",
+        *(pytest.param(p, marks=pytest.mark.slow) for p in ("_remove_folders", "_write")),
+    ],
 )
 def test_a_purge_that_was_cut_short_is_gone_on_with(
     home: Home, other_alone: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     """It dies after each of its parts; the second part of some is never reached the first time.
 
-    Between its two renames half of a lineage stands there, which queries once called damaged.
+    Between its two trees half of a lineage stands there, which queries once called damaged.
     """
-    act = getattr(purging, place)
+    owner = LocalFiles if place == "remove_tree" else purging
+    act = getattr(owner, place)
 
     def dying(*arguments: object) -> None:
         act(*arguments)
         raise Died
 
     with monkeypatch.context() as patch:
-        patch.setattr(purging, place, dying)
+        patch.setattr(owner, place, dying)
         with suppress(Died):
             purge(home, whole.HANDLE, SystemClock())
     assert json.loads((home.tombstones_root / f"{whole.HANDLE}.json").read_text())["purged"] is None
@@ -217,6 +225,39 @@ def test_a_purge_that_was_cut_short_is_gone_on_with(
     assert _objects(home) == other_alone
     assert home.lineage_reader().handles() == home.campaigns() == ["other"]
     assert sorted(path.name for path in home.tombstones_root.iterdir()) == [f"{whole.HANDLE}.json"]
+
+
+def test_a_purge_on_a_disk_that_fails_anywhere_is_gone_on_with(
+    both: Path,
+    other_alone: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scaled: Callable[[int], int],
+) -> None:
+    """Its folders were once moved and removed past the file system: no disk of a test could refuse that."""
+
+    def purge_on(fail_at: int, *, is_after: bool) -> tuple[Home, FaultyFiles]:
+        shutil.rmtree(tmp_path / "h", ignore_errors=True)
+        home = Home.open(Path(shutil.copytree(both, tmp_path / "h")))
+        files = FaultyFiles(LocalFiles(), fail_at, is_after=is_after, only_changes=True)
+        with monkeypatch.context() as patch, suppress(StorageError):
+            patch.setattr(Home, "files", files)
+            purge(home, whole.HANDLE, SystemClock())
+        return home, files
+
+    num_changes = purge_on(-1, is_after=False)[1].num_calls
+    # the tombstone, its objects, two trees, the tombstone; and some of the objects
+    points = {0, *range(num_changes - 3, num_changes)}
+    points |= set(np.random.default_rng(3).choice(num_changes, scaled(2), replace=False).tolist())
+    for point, is_after in itertools.product(sorted(points), (False, True)):
+        home, files = purge_on(point, is_after=is_after)
+        assert files.num_calls == point + 1
+        assert check_home(home).is_whole, (point, is_after)
+        with suppress(NotFound):  # it failed when all was done
+            purge(home, whole.HANDLE, SystemClock())
+        assert sorted(path.name for path in home.tombstones_root.iterdir()) == [f"{whole.HANDLE}.json"]
+        assert _objects(home) == other_alone, (point, is_after)
+        assert home.campaigns() == home.lineage_reader().handles() == ["other"]
 
 
 def test_a_store_is_whole_at_every_moment_of_a_purge(both: Path, tmp_path: Path, scaled: Callable[[int], int]) -> None:

@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -19,10 +21,13 @@ from packaging.requirements import Requirement
 from evolve.runtime.bundle import export_block, read_export
 from evolve.runtime.mlflow_model import REQUIRED, BlockModel, save_pyfunc
 from population.blocks.block import TensorBlock
-from population.errors import FormatError, InputError, StoreCorrupt
+from population.errors import FormatError, InputError, StorageError, StoreCorrupt
+from population.files.local_files import LocalFiles
 from population.graphs.graph import Channel, Node, OpGraph
 from population.stacks.interpreters import run_block
 from population.stacks.stack import Stack
+from tests.population.faulty_files import FaultyFiles
+from tests.population.simulated_disk import SimulatedOs, simulated
 
 
 def block_of(graph: OpGraph, tiers: dict[str, dict[str, int]] | None = None) -> TensorBlock:
@@ -81,15 +86,15 @@ def outputs_of(block: TensorBlock, inputs: dict[str, np.ndarray], tier: str = "u
 
 
 def test_an_export_comes_back_as_the_same_block(digits: TensorBlock, tmp_path: Path) -> None:
-    name = export_block(digits, tmp_path / "export")
+    name = export_block(LocalFiles(), digits, tmp_path / "export")
     loaded = read_export(tmp_path / "export")
     assert loaded.id == digits.id == name
-    assert export_block(digits, tmp_path / "export") == name
+    assert export_block(LocalFiles(), digits, tmp_path / "export") == name
 
 
 def test_every_file_of_an_export_is_checked(digits: TensorBlock, tmp_path: Path) -> None:
     folder = tmp_path / "export"
-    export_block(digits, folder)
+    export_block(LocalFiles(), digits, folder)
     files = [path for path in folder.rglob("*") if path.is_file() and path.name != "block"]
     assert len(files) >= 3
     for path in files:
@@ -106,10 +111,65 @@ def test_every_file_of_an_export_is_checked(digits: TensorBlock, tmp_path: Path)
 
 def test_a_damaged_export_is_written_anew(digits: TensorBlock, tmp_path: Path) -> None:
     folder = tmp_path / "export"
-    export_block(digits, folder)
+    export_block(LocalFiles(), digits, folder)
     (folder / "manifest.cbor").write_bytes(b"\xa0")
-    export_block(digits, folder)
+    export_block(LocalFiles(), digits, folder)
     assert read_export(folder).id == digits.id
+
+
+def _nothing(folder: Path, block: TensorBlock) -> None:
+    del folder, block
+
+
+def _another(folder: Path, block: TensorBlock) -> None:
+    export_block(LocalFiles(), block, folder)
+
+
+def _damaged(folder: Path, block: TensorBlock) -> None:
+    export_block(LocalFiles(), block, folder)
+    for path in (folder / "manifest.cbor", next((folder / "leaves").iterdir())):
+        path.write_bytes(path.read_bytes()[:-1])
+
+
+def _unmarked(folder: Path, block: TensorBlock) -> None:
+    export_block(LocalFiles(), block, folder)
+    (folder / "block").unlink()
+
+
+@pytest.mark.parametrize("is_after", [False, True])
+@pytest.mark.parametrize("prepare", [_nothing, _another, _damaged, _unmarked])
+def test_an_export_on_a_disk_that_fails_anywhere_is_no_export_or_a_whole_one(
+    digits: TensorBlock, pair: TensorBlock, tmp_path: Path, prepare: Callable[[Path, TensorBlock], None], is_after: bool
+) -> None:
+    """Its files were once written past the file system, in place and unsynced: after a crash half a leaf could stand."""
+    stood = pair if prepare is _another else digits
+    number = 0
+    while True:
+        folder = tmp_path / str(number)
+        prepare(folder, stood)
+        files: Any = FaultyFiles(LocalFiles(), number, is_after=is_after, only_changes=True)
+        try:
+            export_block(files, digits, folder)
+        except StorageError:
+            with suppress(FormatError, StoreCorrupt):
+                assert read_export(folder).id in (stood.id, digits.id)
+            assert export_block(LocalFiles(), digits, folder) == digits.id
+            assert read_export(folder).id == digits.id
+            number += 1
+            continue
+        assert number >= 2
+        assert read_export(folder).id == digits.id
+        return
+
+
+def test_an_export_is_synced_before_it_is_marked_as_whole(digits: TensorBlock) -> None:
+    disk = SimulatedOs(np.random.Generator(np.random.Philox(0)))
+    disk.restore({Path("/home"): None})
+    for number in range(40):
+        with simulated(disk):
+            export_block(LocalFiles(), digits, Path("/home") / str(number))
+        found = disk.crash_state()
+        assert len([path for path, data in found.items() if data]) == (number + 1) * (len(digits.manifest()[1]) + 2)
 
 
 def test_a_folder_that_is_no_export_is_refused(tmp_path: Path) -> None:
@@ -193,7 +253,7 @@ def test_mlflow_loads_and_runs_a_saved_model_without_a_warning_and_without_pickl
 ) -> None:
     from mlflow import pyfunc
 
-    export_block(digits, tmp_path / "export")
+    export_block(LocalFiles(), digits, tmp_path / "export")
     assert save_pyfunc(tmp_path / "export", tmp_path / "model") == digits.id
     kept = {path.suffix for path in (tmp_path / "model").rglob("*") if path.is_file()}
     assert not kept & {".pkl", ".pickle", ".pt", ".pth"}
@@ -220,7 +280,7 @@ print(sorted(name for name in sys.modules if name.split(".")[0] in ("ray", "duck
 
 
 def test_a_saved_model_loads_in_a_process_of_its_own_with_population_only(digits: TensorBlock, tmp_path: Path) -> None:
-    export_block(digits, tmp_path / "export")
+    export_block(LocalFiles(), digits, tmp_path / "export")
     save_pyfunc(tmp_path / "export", tmp_path / "model")
     command = [sys.executable, "-c", LOAD, str(tmp_path / "model")]
     environment = os.environ | {"PYTHONPATH": os.getcwd()}

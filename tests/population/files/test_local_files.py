@@ -97,6 +97,42 @@ def test_a_removed_file_is_gone(files, tmp_path):
     assert files.list(tmp_path) == []
 
 
+def test_a_folder_is_removed_only_when_it_is_empty(files, tmp_path):
+    files.write_atomic(tmp_path / "folder" / "a", b"1")
+    with pytest.raises(StorageError, match=r"folder: the folder is not empty.*ENOTEMPTY"):
+        files.remove(tmp_path / "folder")
+    files.remove(tmp_path / "folder" / "a")
+    files.remove(tmp_path / "folder")
+    assert files.list(tmp_path) == []
+
+
+def test_a_folder_that_nobody_had_is_made_once(files, tmp_path):
+    assert files.make_folder(tmp_path / "x" / "mine") is True
+    assert files.make_folder(tmp_path / "x" / "mine") is False
+    files.write_atomic(tmp_path / "x" / "file", b"1")
+    assert files.make_folder(tmp_path / "x" / "file") is False
+    assert files.list(tmp_path / "x") == ["file", "mine"]
+    with pytest.raises(StorageError, match="ENOTDIR"):
+        files.make_folder(tmp_path / "x" / "file" / "below")
+
+
+def test_a_tree_is_removed_with_what_was_left_of_it_and_nothing_else(files, tmp_path):
+    tree, aside = tmp_path / "a" / "tree", tmp_path / "b" / "aside"
+    for place in (
+        tree / "1",
+        tree / "deep" / "er" / "2",
+        aside / "old" / "3",
+        tmp_path / "a" / "trees",
+        tmp_path / "b" / "4",
+    ):
+        files.write_atomic(place, b"abc")
+    files.make_dirs(tree / "empty")
+    files.remove_tree(tree, aside)
+    assert (files.list(tmp_path / "a"), files.list(tmp_path / "b")) == (["trees"], ["4"])
+    files.remove_tree(tree, aside)
+    assert (files.list(tmp_path / "a"), files.list(tmp_path / "b")) == (["trees"], ["4"])
+
+
 @pytest.mark.parametrize("name", ["read_bytes", "size", "remove"])
 def test_a_missing_file_is_not_found_by_name(files, tmp_path, name):
     with pytest.raises(NotFound, match="missing-one"):
@@ -189,6 +225,17 @@ def test_a_dangling_link_takes_the_place_of_an_object(tmp_path):
     assert LocalFiles().exists(tmp_path / "link")
     assert LocalFiles().write_atomic(tmp_path / "link", b"x") is False
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_link_in_a_tree_is_removed_and_not_followed(tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "a").write_bytes(b"1")
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "link").symlink_to(tmp_path / "precious")
+    (tmp_path / "link").symlink_to(tmp_path / "precious")
+    LocalFiles().remove_tree(tmp_path / "tree", tmp_path / "aside")
+    LocalFiles().remove(tmp_path / "link")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "precious"]
 
 
 def test_a_named_pipe_does_not_hang_the_reader(tmp_path):
@@ -291,6 +338,46 @@ def _write_some(root: Path) -> Callable[[], object]:
 def _append(root: Path) -> Callable[[], object]:
     LocalFiles().append(root / "log", b"abc")
     return lambda: LocalFiles().append(root / "log", b"abc")
+
+
+def _make_a_folder(root: Path) -> Callable[[], object]:
+    root.mkdir(exist_ok=True, parents=True)
+    return lambda: LocalFiles().make_folder(root / "new" / "folder")
+
+
+def _remove_a_tree(root: Path) -> Callable[[], object]:
+    LocalFiles().write_many({root / "tree" / "a": b"abc", root / "tree" / "deep" / "b": b"abc"})
+    return lambda: LocalFiles().remove_tree(root / "tree", root / "aside")
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, None])
+def test_a_folder_whose_making_fails_anywhere_is_not_there_and_is_made_the_next_time(tmp_path, code):
+    for k in range(num_calls_of(lambda: _make_a_folder(tmp_path / "count"))):
+        action = _make_a_folder(tmp_path / f"fail-{k}")
+        calls = FaultyCalls(k, code) if code else FaultyCalls(k, error=KeyboardInterrupt())
+        with system_calls(calls), pytest.raises(StorageError if code else KeyboardInterrupt):
+            action()
+        if code:
+            assert action() is True
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, None])
+def test_a_tree_whose_removal_fails_anywhere_is_whole_in_its_place_or_gone_from_it(tmp_path, code):
+    num_calls = num_calls_of(lambda: _remove_a_tree(tmp_path / "count"))
+    assert num_calls > 8
+    seen = set()
+    for k in range(num_calls):
+        root = tmp_path / f"fail-{k}"
+        action = _remove_a_tree(root)
+        calls = FaultyCalls(k, code) if code else FaultyCalls(k, error=KeyboardInterrupt())
+        with system_calls(calls), pytest.raises(StorageError if code else KeyboardInterrupt):
+            action()
+        found = sorted(path.name for path in (root / "tree").rglob("*"))
+        assert found in ([], ["a", "b", "deep"]), k
+        seen.add(bool(found))
+        action()
+        assert list(root.iterdir()) == []
+    assert seen == {True, False}
 
 
 @pytest.mark.parametrize("prepare", [_write_one, _replace_one, _write_some, _append])

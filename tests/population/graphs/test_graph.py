@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from population import lazy_torch
 from population.encoding.cbor import decode, encode
 from population.errors import InvalidGraph
 from population.graphs.graph import Channel, Node, OpGraph
@@ -172,6 +173,7 @@ def test_a_monstrous_graph_is_refused_before_anything_is_allocated(name, monkeyp
 
     for function in ("zeros", "empty", "ones", "tensor", "full", "arange"):
         monkeypatch.setattr(torch, function, allocate)
+        monkeypatch.setattr(lazy_torch.torch, function, allocate)
     with pytest.raises(InvalidGraph):
         OpGraph.from_value(MONSTERS[name])
 

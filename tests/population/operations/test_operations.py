@@ -16,7 +16,7 @@ from population.graphs.graph import OpGraph
 from population.operations import Call, Inferred, Operation, registry
 from population.operations.dimensions import fixed
 from population.operations.kernels.products import product
-from population.operations.kernels.windows import Window
+from population.operations.windows import Window
 from population.stacks.interpreters import run_stack
 from tests.population.strategies import node, random_inputs, random_stack
 

@@ -19,6 +19,7 @@ from evolve.home.kept_data import kept_data
 from evolve.runtime.bundle import export_block, read_export
 from evolve.runtime.mlflow_model import BlockModel
 from population.blocks.block import load_block
+from population.files.local_files import LocalFiles
 from population.store.objects import object_path
 from tests.evolve.cli.conftest import ROOT, Answer, Done, Program, command, environment, run_apart
 from tests.evolve.whole import Driver, num_commits
@@ -118,7 +119,7 @@ def test_raw_rows_of_any_file_get_the_same_names_of_classes(program: Program, do
 
 def test_mlflow_s_model_takes_a_frame_of_raw_rows(done: Done, tmp_path: Path) -> None:
     block = load_block(Home.open(done.home).block_store(), done.summary["champion"])
-    export_block(block, tmp_path / "e")
+    export_block(LocalFiles(), block, tmp_path / "e")
     model = BlockModel(read_export(tmp_path / "e"))
     rows = animals(30, seed=9)
     logits = model.predict(pd.DataFrame(rows))

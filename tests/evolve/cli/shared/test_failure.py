@@ -22,6 +22,7 @@ from tests.evolve.cli.conftest import Program
         (errors.EvolveError("odd"), 70),
         (OSError(errno.ENOSPC, "No space left on device", "/x/y"), 3),
         (PermissionError(errno.EACCES, "Permission denied", "/x/y"), 3),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "/x/y"), 2),
     ],
 )
 def test_an_error_becomes_one_message_and_its_exit_code(
@@ -36,7 +37,14 @@ def test_an_error_becomes_one_message_and_its_exit_code(
 
 def test_a_full_disk_met_anywhere_is_called_so_with_the_file_and_a_remedy(capsys: pytest.CaptureFixture[str]) -> None:
     failure.report(OSError(errno.ENOSPC, "No space left on device", "/x/y"))
-    assert "/x/y: the disk is full: free some space" in capsys.readouterr().err
+    assert "/x/y: the disk is full; free some space" in capsys.readouterr().err
+
+
+def test_a_file_that_is_gone_is_named_with_a_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+    """A file of a home that was removed meanwhile once was "a fault of evolve, not yours", with exit code 70."""
+    failure.report(FileNotFoundError(errno.ENOENT, "No such file or directory", "/x/y"))
+    assert "/x/y: there is no such file; if it was removed meanwhile, put it back" in capsys.readouterr().err
+    assert failure.report(FileNotFoundError(errno.ENOENT, "No such file or directory")) == 70  # nobody knows which
 
 
 def test_an_unexpected_error_is_ours_and_its_traceback_lies_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:
