@@ -20,7 +20,7 @@ from population.errors import EvolveError, Locked
 
 if TYPE_CHECKING:
     from fitness.benchmarks.benchmark import Benchmark
-    from fitness.processes.isolation import Report
+    from fitness.processes.isolation import IsolationReport
     from population.blocks.block import TensorBlock
 
 #: Distributions that campaigns need, and those that only some commands need.
@@ -46,7 +46,7 @@ LEAST_DISK_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
-class Check:
+class MachineCheck:
     """One thing that was looked at. remedy: what to do about it; empty where there is nothing to do."""
 
     name: str
@@ -55,7 +55,7 @@ class Check:
     remedy: str = ""
 
 
-def examine(home: Path, tracking_uri: str | None = None, *, is_quick: bool = False) -> Iterator[Check]:
+def examine(home: Path, tracking_uri: str | None = None, *, is_quick: bool = False) -> Iterator[MachineCheck]:
     """Yields the checks, the cheap ones first; ``is_quick`` leaves out what starts processes."""
     yield _python()
     yield from _versions()
@@ -70,39 +70,39 @@ def examine(home: Path, tracking_uri: str | None = None, *, is_quick: bool = Fal
     yield _mlflow(home, tracking_uri)
 
 
-def _python() -> Check:
+def _python() -> MachineCheck:
     found = (
         f"{platform.python_implementation()} {platform.python_version()} on {platform.system()} {platform.machine()}"
     )
-    return Check("Python", "ok", found)
+    return MachineCheck("Python", "ok", found)
 
 
-def _versions() -> Iterator[Check]:
+def _versions() -> Iterator[MachineCheck]:
     found, missing = [], []
     for name in (*NEEDED, *HANDY):
         try:
             found.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
             missing.append(name)
-    yield Check("packages", "ok", ", ".join(found))
+    yield MachineCheck("packages", "ok", ", ".join(found))
     for name in missing:
         remedy = f"pip install {name}" + (f" ({HANDY[name]})" if name in HANDY else "")
-        yield Check(name, "note" if name in HANDY else "missing", "not installed", remedy)
+        yield MachineCheck(name, "note" if name in HANDY else "missing", "not installed", remedy)
 
 
-def _cores() -> Check:
+def _cores() -> MachineCheck:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return Check("cores", "ok", f"{usable} usable{load}")
+    return MachineCheck("cores", "ok", f"{usable} usable{load}")
 
 
-def _memory() -> Check:
+def _memory() -> MachineCheck:
     available = _available_bytes()
     if available is None:
-        return Check("memory", "note", "cannot be told on this system")
+        return MachineCheck("memory", "note", "cannot be told on this system")
     if available < LEAST_MEMORY_BYTES:
-        return Check("memory", "note", f"{size(available)} available", "close programs, or use fewer --workers")
-    return Check("memory", "ok", f"{size(available)} available")
+        return MachineCheck("memory", "note", f"{size(available)} available", "close programs, or use fewer --workers")
+    return MachineCheck("memory", "ok", f"{size(available)} available")
 
 
 def _available_bytes() -> int | None:
@@ -125,30 +125,32 @@ def _limit(file: str) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def _disk(home: Path) -> Check:
+def _disk(home: Path) -> MachineCheck:
     folder = next(place for place in (home, *home.parents) if place.exists())
     free = shutil.disk_usage(folder).free
     found = f"{size(free)} free at {path(folder)}"
     if not os.access(folder, os.W_OK):
-        return Check(
+        return MachineCheck(
             "disk", "missing", f"{path(folder)} cannot be written to", "choose another --home, or change its mode"
         )
     if free < LEAST_DISK_BYTES:
-        return Check("disk", "note", found, "free some space, or choose another --home")
-    return Check("disk", "ok", found)
+        return MachineCheck("disk", "note", found, "free some space, or choose another --home")
+    return MachineCheck("disk", "ok", found)
 
 
-def _accelerator() -> Check:
+def _accelerator() -> MachineCheck:
     import torch
 
     capability = torch.backends.cpu.get_cpu_capability()
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-        return Check("GPU", "note", f"{', '.join(names)}; CPU kernels {capability}", "campaigns use the CPU so far")
-    return Check("GPU", "ok", f"none, and none is needed; CPU kernels {capability}")
+        return MachineCheck(
+            "GPU", "note", f"{', '.join(names)}; CPU kernels {capability}", "campaigns use the CPU so far"
+        )
+    return MachineCheck("GPU", "ok", f"none, and none is needed; CPU kernels {capability}")
 
 
-def _judge() -> Iterator[Check]:
+def _judge() -> Iterator[MachineCheck]:
     """Lets a process that judges promotions judge a tiny block, and attacks its walls from within."""
     from contextlib import closing
 
@@ -162,30 +164,30 @@ def _judge() -> Iterator[Check]:
             (finding,) = look([_tiny_block()], _tiny_benchmark(), judge)
             took, report = duration(time.monotonic() - began), judge.report
     except EvolveError as error:
-        yield Check("judge process", "missing", str(error), remedy)
+        yield MachineCheck("judge process", "missing", str(error), remedy)
         return
     if not finding.is_ok:
-        yield Check("judge process", "missing", f"{finding.verdict}: {finding.detail}", remedy)
+        yield MachineCheck("judge process", "missing", f"{finding.verdict}: {finding.detail}", remedy)
         return
-    yield Check("judge process", "ok", f"judged in {took}")
+    yield MachineCheck("judge process", "ok", f"judged in {took}")
     yield _jail(report)
 
 
-def _jail(report: Report) -> Check:
+def _jail(report: IsolationReport) -> MachineCheck:
     """Tells what attacks from within came to, layer by layer."""
     hint = report.remedy()
     accepting = "validated graphs run all the same; code of plugins and promotions need --accept-level " + report.level
     state: Literal["ok", "note"] = "note" if hint else "ok"
-    return Check("jail", state, f"sandbox {report.line()}", f"{hint}; {accepting}" if hint else "")
+    return MachineCheck("jail", state, f"sandbox {report.line()}", f"{hint}; {accepting}" if hint else "")
 
 
-def _ray() -> Iterator[Check]:
+def _ray() -> Iterator[MachineCheck]:
     """Starts Ray on this machine with one worker, calls its ports without its token, and ends it."""
     remedy = "evolve run --address local works without Ray"
     try:
         from fitness.cluster.ray_evaluator import RayEvaluator
     except ImportError as error:
-        yield Check("Ray", "note", f"cannot be imported: {error}", remedy)
+        yield MachineCheck("Ray", "note", f"cannot be imported: {error}", remedy)
         return
     began = time.monotonic()
     try:
@@ -195,13 +197,13 @@ def _ray() -> Iterator[Check]:
         finally:
             evaluator.close()
     except EvolveError as error:
-        yield Check("Ray", "note", str(error), remedy)
+        yield MachineCheck("Ray", "note", str(error), remedy)
         return
-    yield Check("Ray", "ok", f"a worker started and ended in {duration(time.monotonic() - began)}")
+    yield MachineCheck("Ray", "ok", f"a worker started and ended in {duration(time.monotonic() - began)}")
     yield ports
 
 
-def _ray_ports() -> Check:
+def _ray_ports() -> MachineCheck:
     """Says which ports Ray opens beyond this machine while a campaign runs, and what they do without its token."""
     from fitness.cluster.ports import descendants, listening, without_token
 
@@ -211,8 +213,8 @@ def _ray_ports() -> Check:
     careless = [port for port in beyond if without_token(port) != "refuses"]
     if careless:
         names = ", ".join(f"{port.number} ({port.program})" for port in careless)
-        return Check("Ray ports", "note", f"{told}; without the token answer: {names}", "use --address local")
-    return Check("Ray ports", "ok", f"{told}; all refuse callers without the token" if beyond else told)
+        return MachineCheck("Ray ports", "note", f"{told}; without the token answer: {names}", "use --address local")
+    return MachineCheck("Ray ports", "ok", f"{told}; all refuse callers without the token" if beyond else told)
 
 
 def _tiny_benchmark() -> Benchmark:
@@ -238,7 +240,7 @@ def _tiny_block() -> TensorBlock:
     return TensorBlock.from_stack(Stack.zeros(graph, 1), 0)
 
 
-def _home(place: Path) -> Check:
+def _home(place: Path) -> MachineCheck:
     from evolve.home.home import Home
     from population.errors import NotFound
 
@@ -248,20 +250,20 @@ def _home(place: Path) -> Check:
         heads = len(home.heads().names())
         blocks = len(home.block_store().list_blocks())
     except NotFound:
-        return Check("home", "ok", f"none yet at {path(place)}; evolve run makes it")
+        return MachineCheck("home", "ok", f"none yet at {path(place)}; evolve run makes it")
     except Locked as error:
-        return Check("home", "note", str(error))
+        return MachineCheck("home", "note", str(error))
     except EvolveError as error:
-        return Check("home", "missing", f"{path(place)}: not usable", str(error))
+        return MachineCheck("home", "missing", f"{path(place)}: not usable", str(error))
     told = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none"
     interrupted = "evolve status shows them, evolve resume goes on" if "interrupted" in states else ""
     if "damaged" in states:
         interrupted = "evolve status says what is wrong with the damaged ones"
     found = f"{path(place)}: campaigns: {told}; {count(blocks)} blocks, {heads} heads"
-    return Check("home", "note" if interrupted else "ok", found, interrupted)
+    return MachineCheck("home", "note" if interrupted else "ok", found, interrupted)
 
 
-def _mlflow(home: Path, tracking_uri: str | None) -> Check:
+def _mlflow(home: Path, tracking_uri: str | None) -> MachineCheck:
     if tracking_uri:
-        return Check("MLflow", "ok", f"MLFLOW_TRACKING_URI names {tracking_uri}")
-    return Check("MLflow", "ok", f"SQLite under the home, {path(home / 'mlflow.db')}")
+        return MachineCheck("MLflow", "ok", f"MLFLOW_TRACKING_URI names {tracking_uri}")
+    return MachineCheck("MLflow", "ok", f"SQLite under the home, {path(home / 'mlflow.db')}")

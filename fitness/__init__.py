@@ -10,7 +10,7 @@ from typing import Any
 
 _HOMES = {
     "Benchmark": "fitness.benchmarks.benchmark",
-    "Decision": "fitness.measures.heldout_tests",
+    "HeldoutTest": "fitness.measures.heldout_tests",
     "Evaluator": "fitness.work.work_unit",
     "InProcessEvaluator": "fitness.evaluators.in_process",
     "InlineJudge": "fitness.judges.judge",

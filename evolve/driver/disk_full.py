@@ -18,7 +18,7 @@ from blake3 import blake3
 
 from evolve.campaign.events import Publish
 from evolve.display import duration
-from evolve.driver.requests import Interrupted, Wish
+from evolve.driver.requests import Interrupted, Request
 from evolve.recovery.shelf import Shelf
 from population.clock import Clock
 from population.errors import NotFound, StorageError
@@ -47,13 +47,13 @@ def is_full(error: BaseException | None) -> bool:
 
 @dataclass(frozen=True)
 class Patience:
-    """Tries again while the disk is full, for at most ``limit_s``. say: tells a person; wish: may ask for an end."""
+    """Tries again while the disk is full, for at most ``limit_s``. say: tells a person; request: may ask for an end."""
 
     limit_s: float
     clock: Clock
     say: Callable[[str], None]
     interrupted: threading.Event
-    wish: Callable[[], Wish | None]
+    request: Callable[[], Request | None]
 
     def __call__(self, act: Callable[[], Found]) -> Found:
         """Returns what ``act`` does, as soon as there is space for it.
@@ -72,7 +72,7 @@ class Patience:
             except StorageError as error:
                 if not is_full(error):
                     raise
-                if self.clock.monotonic() - began >= self.limit_s or self.wish() is not None:
+                if self.clock.monotonic() - began >= self.limit_s or self.request() is not None:
                     raise DiskFull(str(error)) from error
                 if not is_told:
                     self.say(f"{error}. Waiting for space, at most {duration(self.limit_s)} (Ctrl-C ends)")

@@ -25,7 +25,7 @@ from evolve.campaign.transition import accept, begin
 from evolve.driver.disk_full import DiskFull, Patience, PatientShelf, is_full, keep_reserve, release_reserve
 from evolve.driver.evaluators import make_evaluator
 from evolve.driver.loop import Hands, drive
-from evolve.driver.requests import Desk, Interrupted
+from evolve.driver.requests import Interrupted, RequestFolder
 from evolve.home.home import CONFIG_FILE, DATA_FILE, SUMMARY_FILE, Home
 from evolve.home.kept_data import keep_copy
 from evolve.home.origins import ORIGIN_FILE, campaign_by_key
@@ -128,14 +128,16 @@ def _unfinished(home: Home, known: Mapping[str, str]) -> str | None:
 
 def _run(plan: Plan, job: _Job, earlier: str | None) -> dict[str, Any]:
     began = job.clock.monotonic()
-    desk = Desk(job.home.files, job.folder)
+    requests = RequestFolder(job.home.files, job.folder)
     with _open_writer(job) as writer:
-        token = desk.sit_down()
-        patience = Patience(job.disk_wait_s or 0.0, job.clock, job.say, job.interrupted, lambda: desk.wish(token))
+        token = requests.take()
+        patience = Patience(
+            job.disk_wait_s or 0.0, job.clock, job.say, job.interrupted, lambda: requests.request(token)
+        )
         try:
             state = _drive(plan, job, writer, patience, began)
         finally:
-            desk.leave()
+            requests.leave()
         is_sealed = _try_to_seal(writer, job)
     if not is_sealed:
         patience(lambda: _seal(job))
@@ -223,7 +225,7 @@ def _hands(
 
     observe = _observer(plan, job.progress, job.tracker, job.clock, began, committed)
     if job.disk_wait_s is None:
-        return Hands(evaluator, commit, shelf, job.clock, observe, job.interrupted, patience.wish)
+        return Hands(evaluator, commit, shelf, job.clock, observe, job.interrupted, patience.request)
     keep_reserve(job.home.files, job.folder)
     patient = PatientShelf(shelf, patience)
     return Hands(
@@ -233,7 +235,7 @@ def _hands(
         job.clock,
         observe,
         job.interrupted,
-        patience.wish,
+        patience.request,
     )
 
 

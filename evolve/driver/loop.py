@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from evolve.campaign import events as ev
 from evolve.campaign.state import State, Turn
 from evolve.campaign.transition import accept
-from evolve.driver.requests import Interrupted, Wish
+from evolve.driver.requests import Interrupted, Request
 from evolve.operators.gaussian import entropies
 from evolve.planning.plan import Plan
 from evolve.recovery.shelf import Shelf
@@ -30,7 +30,7 @@ PURE = (ev.Put, ev.Retain, ev.Judge)
 
 @dataclass(frozen=True)
 class Hands:
-    """What the shell works with. ``observe`` is shown every new state; ``interrupted``, and whoever answers ``wish``, asks
+    """What the shell works with. ``observe`` is shown every new state; ``interrupted``, and whoever answers ``request``, asks
     for an end after the step under way."""
 
     evaluator: Evaluator
@@ -39,7 +39,7 @@ class Hands:
     clock: WallClock
     observe: Callable[[State], None]
     interrupted: threading.Event
-    wish: Callable[[], Wish | None] = lambda: None
+    request: Callable[[], Request | None] = lambda: None
 
 
 def drive(plan: Plan, turn: Turn, hands: Hands) -> State:
@@ -71,13 +71,13 @@ def drive(plan: Plan, turn: Turn, hands: Hands) -> State:
 
 def _end_if_wished(plan: Plan, turn: Turn, hands: Hands) -> None:
     """Ends the campaign after a turn that committed a step, or after any where it is wished at once."""
-    wish = Wish("interrupted") if hands.interrupted.is_set() else hands.wish()
-    if wish is None or not (turn.commits or wish.at_once):
+    request = Request("interrupted") if hands.interrupted.is_set() else hands.request()
+    if request is None or not (turn.commits or request.at_once):
         return
-    if wish.state != "interrupted":
-        for commit in accept(plan, turn.state, ev.Marked(wish.state)).commits:
+    if request.state != "interrupted":
+        for commit in accept(plan, turn.state, ev.Marked(request.state)).commits:
             hands.commit(commit)
-    raise Interrupted(f"{wish.state}; evolve resume goes on from the last whole step", wish.state)
+    raise Interrupted(f"{request.state}; evolve resume goes on from the last whole step", request.state)
 
 
 def _by_effect(work: Sequence[ev.Work]) -> tuple[Sequence[ev.Work], Sequence[ev.Work]]:

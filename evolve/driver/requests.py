@@ -5,7 +5,7 @@
 
 A request names the token, so a driver never obeys what was asked of the one before it, whatever process numbers say.
 
-Nouns: *wish* (a state that the campaign is asked to end in), *desk* (where the notes of one campaign lie).
+Noun: *request* (a state that the campaign is asked to end in).
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from population.files.local_files import FileSystem
 DRIVER_FILE = "driver.json"
 REQUEST_FILE = "request.json"
 #: What may be asked for: the verb that people type, and the state that it leads to.
-WISHES = {"pause": "paused", "stop": "stopped"}
+REQUESTS = {"pause": "paused", "stop": "stopped"}
 
 
 @dataclass(frozen=True)
-class Wish:
+class Request:
     """The state a campaign is to end in: "paused", "stopped" or "interrupted"; after the step under way, or at once."""
 
     state: str
@@ -39,7 +39,7 @@ class Wish:
 
 
 class Interrupted(Exception):
-    """The campaign was asked to end; its lineage is whole and it can be resumed. state: as a wish's; campaign: its handle,
+    """The campaign was asked to end; its lineage is whole and it can be resumed. state: as a request's; campaign: its handle,
     where somebody knows it."""
 
     def __init__(self, message: str, state: str = "interrupted") -> None:
@@ -49,13 +49,13 @@ class Interrupted(Exception):
 
 
 @dataclass(frozen=True)
-class Desk:
+class RequestFolder:
     """Where the notes of one campaign lie."""
 
     files: FileSystem
     folder: Path
 
-    def sit_down(self) -> str:
+    def take(self) -> str:
         """Says who drives from now on, forgets what was asked of others; returns the token. For the lock's holder."""
         token = secrets.token_hex(8)
         value = {"token": token, "process": os.getpid(), "host": socket.gethostname()}
@@ -74,22 +74,22 @@ class Desk:
         with suppress(NotFound):
             self.files.remove(self.folder / REQUEST_FILE)
 
-    def wish(self, token: str) -> Wish | None:
+    def request(self, token: str) -> Request | None:
         """Returns what is asked of the driver with this token; cheap where nothing is."""
         if not self.files.exists(self.folder / REQUEST_FILE):
             return None
         value = self._read(REQUEST_FILE)
-        state = WISHES.get(str(value.get("wish")))
-        return Wish(state, bool(value.get("at_once"))) if state and value.get("token") == token else None
+        state = REQUESTS.get(str(value.get("wish")))
+        return Request(state, bool(value.get("at_once"))) if state and value.get("token") == token else None
 
     def driver(self) -> Mapping[str, Any] | None:
         """Returns what the driver wrote about itself, or None."""
         value = self._read(DRIVER_FILE)
         return value if isinstance(value.get("token"), str) else None
 
-    def ask(self, wish: str, token: str, *, at_once: bool = False) -> None:
+    def ask(self, request: str, token: str, *, at_once: bool = False) -> None:
         """Asks the driver with this token to "pause" or to "stop". Raises StorageError."""
-        self._write(REQUEST_FILE, {"wish": wish, "token": token, "at_once": at_once})
+        self._write(REQUEST_FILE, {"wish": request, "token": token, "at_once": at_once})
 
     def _write(self, name: str, value: Mapping[str, Any]) -> None:
         data = json.dumps(dict(value), sort_keys=True).encode() + b"\n"

@@ -21,7 +21,7 @@ TOLD_FILE = "mlflow-heads.json"
 PATIENCE_S, AT_ONCE_S = 30.0, 1.0
 
 
-class Witness:
+class RememberingTracker:
     """A tracker that passes everything on, and remembers which heads were told."""
 
     def __init__(self, tracker: Tracker) -> None:
@@ -56,7 +56,7 @@ def tracking(home: Home, say: Callable[[str], None]) -> Iterator[Tracker]:
     from evolve.tracking.mlflow_tracker import MlflowTracker
 
     tracker = MlflowTracker(home.mlflow_uri, home.artifacts_root)
-    witness = Witness(tracker)
+    witness = RememberingTracker(tracker)
     try:
         with _closing(tracker, say):
             yield witness

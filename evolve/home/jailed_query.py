@@ -37,7 +37,7 @@ _LOOK_S = 0.05
 
 
 @dataclass
-class Answer:
+class QueryAnswer:
     """What came back of one query, and what its process took.
 
     Attributes:
@@ -71,12 +71,12 @@ def query(home: Path, sql: str, limits: QueryLimits | None = None) -> pa.Table:
     return _table(answer.stream, limits)
 
 
-def ask(home: Path, sql: str, limits: QueryLimits) -> Answer:
+def ask(home: Path, sql: str, limits: QueryLimits) -> QueryAnswer:
     """Returns what came of a query, an error included, with what its process took. Raises InputError for no text."""
     check_text(sql)
     limits.memory_bytes  # noqa: B018 - raises where it is no size
     request = {"home": str(home.absolute()), "sql": sql, "limits": asdict(limits)}
-    answer = Answer()
+    answer = QueryAnswer()
     began = time.monotonic()
     with _process() as (process, source, sink):
         feeder = threading.Thread(target=_feed, args=(source, json.dumps(request).encode()), daemon=True)
@@ -144,7 +144,7 @@ def _feed(source: int, data: bytes) -> None:
         request.write(data)
 
 
-def _listen(pid: int, sink: int, limits: QueryLimits, answer: Answer) -> EvolveError | None:
+def _listen(pid: int, sink: int, limits: QueryLimits, answer: QueryAnswer) -> EvolveError | None:
     """Reads frames until the answer is whole, a limit is met, or nothing more can come; returns what went wrong."""
     received = bytearray()
     deadline = time.monotonic() + START_TIMEOUT_S

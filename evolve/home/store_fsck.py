@@ -19,10 +19,10 @@ from population.store.check import check_store
 
 if TYPE_CHECKING:
     from evolve.home.home import Home
-    from population.store.damage import Check
+    from population.store.damage import StoreReport
 
 
-def check_home(home: Home, progress: Callable[[int, int], None] = lambda done, total: None) -> Check:
+def check_home(home: Home, progress: Callable[[int, int], None] = lambda done, total: None) -> StoreReport:
     """Returns what of the store is not what was written. Nothing is written, campaigns may run meanwhile.
 
     Raises: NewerHome: a newer version wrote the store.
@@ -33,7 +33,7 @@ def check_home(home: Home, progress: Callable[[int, int], None] = lambda done, t
     return check
 
 
-def _checked(home: Home, progress: Callable[[int, int], None]) -> Check:
+def _checked(home: Home, progress: Callable[[int, int], None]) -> StoreReport:
     from population.blocks.block import TensorBlock
 
     notes: list[str] = []
@@ -87,7 +87,7 @@ def _needed_by(home: Home, handle: str) -> Iterator[tuple[str, str]]:
         yield config.model.block, f"{who}, as its model"
 
 
-def to_value(check: Check) -> dict[str, Any]:
+def to_value(check: StoreReport) -> dict[str, Any]:
     """Returns a check as plain values."""
     return {
         "ok": check.is_whole,

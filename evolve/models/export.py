@@ -17,7 +17,7 @@ import torch
 
 from evolve.models.plain_files import block_bytes, block_of, decoder_facts, run_source
 from evolve.planning.foreign_code import foreign_operations, running
-from evolve.runtime.answer import Run
+from evolve.runtime.answer import BlockRunner
 from fitness.processes.isolation import FULL
 from population.blocks.block import TensorBlock
 from population.errors import ExportDiffers, InputError
@@ -93,7 +93,7 @@ def export_block(
 
 
 def _safetensors(
-    block: TensorBlock, inputs: Tensors, wanted: Tensors, name: str, title: str, run: Run
+    block: TensorBlock, inputs: Tensors, wanted: Tensors, name: str, title: str, run: BlockRunner
 ) -> tuple[dict[str, bytes], float]:
     data = block_bytes(block)
     copy = block_of(data)
@@ -101,7 +101,7 @@ def _safetensors(
 
 
 def _onnx(
-    block: TensorBlock, inputs: Tensors, wanted: Tensors, name: str, title: str, run: Run
+    block: TensorBlock, inputs: Tensors, wanted: Tensors, name: str, title: str, run: BlockRunner
 ) -> tuple[dict[str, bytes], float]:
     from evolve.models.onnx_files import onnx_of, run_onnx
 
@@ -117,7 +117,7 @@ def _onnx(
 
 
 def _torch(
-    block: TensorBlock, inputs: Tensors, wanted: Tensors, name: str, title: str, run: Run
+    block: TensorBlock, inputs: Tensors, wanted: Tensors, name: str, title: str, run: BlockRunner
 ) -> tuple[dict[str, bytes], float]:
     program = _program(block)
 

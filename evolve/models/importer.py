@@ -14,8 +14,8 @@ from pathlib import PurePath
 from typing import Final
 
 from evolve.models.importer_answer import Imported, read_answer
-from fitness.processes import verdicts as verdict
-from fitness.processes.isolation import Report
+from fitness.processes import verdicts
+from fitness.processes.isolation import IsolationReport
 from fitness.processes.jailed_process import Cell
 from fitness.processes.limits import Failure, Limits
 from population.errors import FormatError, InputError
@@ -62,7 +62,7 @@ class Importer:
         self._cell = Cell(PROCESS, {"modules": list(with_modules)}, limits, without=without)
 
     @property
-    def report(self) -> Report:
+    def report(self) -> IsolationReport:
         """What the module's code can reach on this machine, found by attacking from within.
 
         Raises: EvaluatorFailed where no jail can be had, or a module of ``with_modules`` cannot be imported.
@@ -93,7 +93,7 @@ class Importer:
         try:
             return read_answer(self._cell.child.taken.memory, answer.fields.get("bytes"), where)
         except FormatError as error:
-            detail = verdict.one_line(str(error))
+            detail = verdicts.one_line(str(error))
             raise InputError(f"{where}: what came back from the jail is not in order: {detail}") from error
         finally:
             self._cell.end_child()

@@ -25,7 +25,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from fitness.processes import messages as wire
+from fitness.processes import messages
 from fitness.processes.warm_up import warm
 from fitness.processes.zygote_server import Role, import_all, serve
 from population.blocks.block import TensorBlock
@@ -51,7 +51,7 @@ _UNREADABLE: Final = (
 )  # fmt: skip
 
 
-def prepare(start: wire.Message) -> Role:
+def prepare(start: messages.Message) -> Role:
     """Returns the role of importers; packages that were asked for are imported here."""
     torch.set_num_threads(1)
     warm()
@@ -88,7 +88,7 @@ def _warm_export() -> None:
     _load_saved(saved.getvalue())
 
 
-def _answer(message: wire.Message, given: mmap.mmap, taken: mmap.mmap) -> wire.Message:
+def _answer(message: messages.Message, given: mmap.mmap, taken: mmap.mmap) -> messages.Message:
     fields = message.fields
     try:
         data = _import(fields, given)
@@ -97,7 +97,7 @@ def _answer(message: wire.Message, given: mmap.mmap, taken: mmap.mmap) -> wire.M
     if len(data) > len(taken):
         data = _framed({"refused": f"the block has {len(data)} bytes, more than may come back: {len(taken)}"})
     taken[: len(data)] = data
-    return wire.Message("imported", {"bytes": len(data)})
+    return messages.Message("imported", {"bytes": len(data)})
 
 
 def _framed(index: Mapping[str, Any], *rest: bytes) -> bytes:

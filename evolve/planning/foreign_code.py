@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from importlib import metadata
 
 from evolve.planning.isolation_rules import is_enough
-from evolve.runtime.answer import Run
+from evolve.runtime.answer import BlockRunner
 from fitness.processes.isolation import FULL
 from population.blocks.block import TensorBlock
 from population.errors import InputError
@@ -36,7 +36,7 @@ def modules_to_import(group: str, module: str) -> list[str]:
 
 
 @contextmanager
-def running(block: TensorBlock, accepted: str = FULL) -> Iterator[Run]:
+def running(block: TensorBlock, accepted: str = FULL) -> Iterator[BlockRunner]:
     """Yields what runs a block: this process where all its operations are ours, else a jail that is closed afterwards.
 
     Args:

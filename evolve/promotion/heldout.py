@@ -17,7 +17,7 @@ import numpy.typing as npt
 from evolve.planning.isolation_rules import check_user_code
 from evolve.planning.plan import Plan
 from fitness.judges.judge import Judge, Limits, SubprocessJudge
-from fitness.processes import verdicts as verdict
+from fitness.processes import verdicts
 from fitness.scoring.examiner import Examiner
 from fitness.work.task import Task
 from fitness.work.work_unit import Judging
@@ -28,7 +28,7 @@ Merits = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Finding:
+class HeldoutScores:
     """What a look showed of one block.
 
     Attributes:
@@ -47,7 +47,7 @@ class Finding:
     @property
     def is_ok(self) -> bool:
         """Whether the block has scores."""
-        return self.verdict == verdict.OK
+        return self.verdict == verdicts.OK
 
 
 @contextmanager
@@ -66,20 +66,20 @@ def judge_for(plan: Plan, judge: Judge | None, accepted: str) -> Iterator[Judge]
         yield own
 
 
-def look(blocks: Sequence[TensorBlock], benchmark: Task, judge: Judge) -> list[Finding]:
+def look(blocks: Sequence[TensorBlock], benchmark: Task, judge: Judge) -> list[HeldoutScores]:
     """Returns the findings on these blocks, in their order. Raises EvaluatorFailed where there is no judge to be had."""
     with closing(Examiner(benchmark, judge)) as examiner:
         return [_find(block, benchmark, examiner) for block in blocks]
 
 
-def _find(block: TensorBlock, benchmark: Task, examiner: Examiner) -> Finding:
+def _find(block: TensorBlock, benchmark: Task, examiner: Examiner) -> HeldoutScores:
     tiers = {tier: block.widths_of(tier) for tier in block.tier_names}
     judged = examiner.examine(block.to_stack(), Judging(SPLIT, tiers))
-    if judged.verdicts[0] != verdict.OK:
-        return Finding(judged.verdicts[0], judged.details[0], {}, {}, {}, {})
+    if judged.verdicts[0] != verdicts.OK:
+        return HeldoutScores(judged.verdicts[0], judged.details[0], {}, {}, {}, {})
     names = [objective.name for objective in benchmark.objectives]
-    return Finding(
-        verdict=verdict.OK,
+    return HeldoutScores(
+        verdict=verdicts.OK,
         detail="",
         scores={tier: _named(names, judged.scores[0, place]) for place, tier in enumerate(tiers)},
         skills={tier: _named(benchmark.skills, judged.skills[0, place]) for place, tier in enumerate(tiers)},

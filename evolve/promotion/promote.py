@@ -19,9 +19,9 @@ from typing import Any
 from evolve.home.home import Home
 from evolve.planning.isolation_rules import objections_to
 from evolve.planning.plan import Plan
-from evolve.promotion.acceptance import Terms, Wishes, terms_of, tests_of
+from evolve.promotion.acceptance import GateSettings, Terms, terms_of, tests_of
 from evolve.promotion.candidate import Candidate, find_candidate, interface_objections
-from evolve.promotion.heldout import SPLIT, Finding, judge_for, look
+from evolve.promotion.heldout import SPLIT, HeldoutScores, judge_for, look
 from evolve.promotion.ledger import LOOKED, PROMOTED, REFUSED, Ledger
 from evolve.runtime.bundle import export_block
 from evolve.tracking.mlflow_tracker import SEQUENCES_FILE
@@ -105,8 +105,8 @@ def promote(
         if standing is not None and standing.block == block_id:
             decision = _already(standing)
         else:
-            wishes = Wishes(floors, margin, accept_level)
-            decision = gate.decide(find_candidate(home, block_id, plan), name, standing, wishes, judge)
+            settings = GateSettings(floors, margin, accept_level)
+            decision = gate.decide(find_candidate(home, block_id, plan), name, standing, settings, judge)
     _announce(home, tracker)
     return decision
 
@@ -175,23 +175,23 @@ class _Gate:
                     self._write(_row_of(head))
 
     def decide(
-        self, candidate: Candidate, name: str, standing: Head | None, wishes: Wishes, judge: Judge | None
+        self, candidate: Candidate, name: str, standing: Head | None, settings: GateSettings, judge: Judge | None
     ) -> Decision:
         """Refuses unseen, or looks and decides; everything is written down."""
         sequence = standing.sequence if standing else 0
         old = load_block(self._home.block_store(), standing.block) if standing else None
-        weak = objections_to(candidate.level, wishes.accepted_level)
+        weak = objections_to(candidate.level, settings.accepted_level)
         objections = [*candidate.objections, *weak, *(interface_objections(candidate.block, old, name) if old else ())]
         row = {"stage": STAGE, "name": name, "sequence": sequence, "block": candidate.block_id}
         row |= {"campaign": candidate.campaign, "individual": candidate.individual}
         if objections or candidate.plan is None:
             self._write({**row, "decision": REFUSED, "reason": "; ".join(objections)})
             return Decision(REFUSED, objections, sequence, candidate.block_id)
-        terms, ledger = terms_of(row, standing, candidate.plan, wishes), Ledger(self._rows())
-        refusal = ledger.refusal(terms.evidence["question"], wishes.accepted_level)
+        terms, ledger = terms_of(row, standing, candidate.plan, settings), Ledger(self._rows())
+        refusal = ledger.refusal(terms.evidence["question"], settings.accepted_level)
         if refusal is not None:
             return _refused_before(refusal)
-        with judge_for(candidate.plan, judge, wishes.accepted_level) as taken:
+        with judge_for(candidate.plan, judge, settings.accepted_level) as taken:
             terms = self._begin_look(row, terms, ledger)
             findings = look([candidate.block, *([old] if old else [])], candidate.plan.benchmark, taken)
             terms.evidence["sandbox_level"] = taken.level
@@ -245,7 +245,7 @@ class _Gate:
         return replace(terms, look=number, alpha=alpha, evidence={**evidence, "look": number, "alpha": alpha})
 
     def _conclude(
-        self, candidate: Candidate, row: dict[str, Any], terms: Terms, findings: Sequence[Finding]
+        self, candidate: Candidate, row: dict[str, Any], terms: Terms, findings: Sequence[HeldoutScores]
     ) -> Decision:
         assert candidate.plan is not None
         tests = tests_of(findings, terms, candidate.plan.benchmark)
@@ -272,7 +272,7 @@ class _Gate:
             terms.evidence.get("compared_with", ""),
         )
 
-    def _judgements(self, candidate: Candidate, terms: Terms, finding: Finding) -> list[dict[str, Any]]:
+    def _judgements(self, candidate: Candidate, terms: Terms, finding: HeldoutScores) -> list[dict[str, Any]]:
         """Returns one row a tier: what the views ``scores`` and ``skills`` show of the look."""
         assert candidate.plan is not None
         earlier = [

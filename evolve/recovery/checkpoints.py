@@ -28,7 +28,7 @@ from evolve.campaign.transition import cut_again
 from evolve.planning.plan import Plan
 from evolve.recipes.batch import Batch
 from evolve.recipes.recipe import Recipe
-from evolve.recovery import state_codec as codec
+from evolve.recovery import state_codec
 from population.errors import FormatError, StorageError
 from population.files.local_files import FileSystem
 
@@ -52,7 +52,7 @@ def encode(plan: Plan, state: State, chain: str) -> bytes:
     """
     known = _known(plan)
     units = tuple(asked.cuts[0].unit.unit_id if asked.cuts else 0 for asked in state.asked)
-    head, raw = codec.encode((as_replayed(state), units), known)
+    head, raw = state_codec.encode((as_replayed(state), units), known)
     text = head.encode()
     header = {
         "version": VERSION,
@@ -87,7 +87,7 @@ def decode(plan: Plan, data: bytes, chain_at: ChainAt) -> State:
     if chain_at(step - 1) != chain or start + head_size + raw_size != len(body):
         raise FormatError("a checkpoint of another log")
     head = body[start : start + head_size].decode()
-    found = codec.decode(head, body[start + head_size :], known, plan.problem)
+    found = state_codec.decode(head, body[start + head_size :], known, plan.problem)
     if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], State)):
         raise FormatError("a checkpoint that holds no state")
     state: State = found[0]
@@ -113,7 +113,7 @@ def _known(plan: Plan) -> tuple[type, ...]:
 
 def _schema(known: tuple[type, ...]) -> str:
     """Returns a hash over the names and fields of what a checkpoint consists of: another version's are not read."""
-    shape = [(found.__name__, codec.field_names(found)) for found in known]
+    shape = [(found.__name__, state_codec.field_names(found)) for found in known]
     return blake3(json.dumps(shape).encode()).hexdigest(8)
 
 
@@ -138,7 +138,7 @@ class Checkpoints:
         if not chain or state.next_event - self.written < EVERY_BIRTHS or state.phase != "search":
             return
         self.written = state.next_event
-        with suppress(StorageError, codec.UnknownType):
+        with suppress(StorageError, state_codec.UnknownType):
             path = self.folder / f"{_PREFIX}{state.step}{_SUFFIX}"
             self.files.write_atomic(path, encode(self.plan, state, chain), mode=0o644, replace=True)
             for step, other in self._found():

@@ -187,7 +187,7 @@ def _judged_in_jail(plan: Plan, benchmark: Benchmark, trained: Stack) -> dict[st
     """Returns the scores of outputs that a judge's jail gives. Raises: EvaluatorFailed where it gives none."""
     from evolve.planning.isolation_rules import check_user_code
     from fitness.judges.judge import Limits, SubprocessJudge
-    from fitness.processes import verdicts as verdict
+    from fitness.processes import verdicts
     from fitness.scoring.examiner import Examiner
     from fitness.work.work_unit import Judging
 
@@ -199,7 +199,7 @@ def _judged_in_jail(plan: Plan, benchmark: Benchmark, trained: Stack) -> dict[st
         with closing(Examiner(benchmark, judge)) as examiner:
             for split in SPLITS:
                 judged = examiner.examine(trained, Judging(split, {WIDEST: {}}))
-                if judged.verdicts[0] != verdict.OK:
+                if judged.verdicts[0] != verdicts.OK:
                     raise EvaluatorFailed(f"it fails in its jail ({judged.verdicts[0]}): {judged.details[0]}")
                 scores[split] = float(judged.scores[0, 0, place])
     return scores

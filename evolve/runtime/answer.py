@@ -63,7 +63,7 @@ class Answers:
 
 
 def answer_of(
-    block: TensorBlock, cid: str, tier: str, inputs: Tensors, clock: Clock, run: Run = run_block
+    block: TensorBlock, cid: str, tier: str, inputs: Tensors, clock: Clock, run: BlockRunner = run_block
 ) -> dict[str, Any]:
     """Returns outputs and provenance of a block for inputs ``[N, *shape]``, at a tier or by its exit gates ("auto").
 
@@ -102,7 +102,7 @@ def _words(decoder: Decoder, outputs: Mapping[str, list[Any]]) -> dict[str, dict
     return found
 
 
-def _climb(block: TensorBlock, inputs: Tensors, rows: Sequence[int], answers: Answers, run: Run) -> None:
+def _climb(block: TensorBlock, inputs: Tensors, rows: Sequence[int], answers: Answers, run: BlockRunner) -> None:
     """Answers these rows tier by tier, each row until one of the block's exit gates passes for it."""
     waiting = list(rows)
     for tier in block.tier_names:
@@ -124,7 +124,13 @@ def _climb(block: TensorBlock, inputs: Tensors, rows: Sequence[int], answers: An
 
 
 def _leave_midway(
-    block: TensorBlock, inputs: Tensors, waiting: list[int], answers: Answers, tier: str, gate: ExitGate, run: Run
+    block: TensorBlock,
+    inputs: Tensors,
+    waiting: list[int],
+    answers: Answers,
+    tier: str,
+    gate: ExitGate,
+    run: BlockRunner,
 ) -> list[int]:
     """Lets rows go by an intermediate output, computing no more than it needs; returns the rows that stay."""
     assert gate.output is not None
@@ -192,7 +198,7 @@ def _provenance(answers: Answers, cid: str, asked: str, seconds: float) -> dict[
     return found
 
 
-class Run(Protocol):
+class BlockRunner(Protocol):
     """Answers for a block."""
 
     def __call__(

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evolve.runtime.answer import Run
+from evolve.runtime.answer import BlockRunner
 from evolve.runtime.bundle import ID_FILE, read_export
 from evolve.runtime.channels import inputs_of
 from population.blocks.block import TensorBlock
@@ -94,7 +94,7 @@ class BlockModel:
     """
 
     def __init__(
-        self, block: TensorBlock, running: Callable[[TensorBlock], AbstractContextManager[Run]] | None = None
+        self, block: TensorBlock, running: Callable[[TensorBlock], AbstractContextManager[BlockRunner]] | None = None
     ) -> None:
         self._block, self._running = block, running or _in_this_process
 
@@ -124,7 +124,7 @@ class BlockModel:
         return outputs if len(outputs) > 1 else next(iter(outputs.values()))
 
 
-def _in_this_process(block: TensorBlock) -> AbstractContextManager[Run]:
+def _in_this_process(block: TensorBlock) -> AbstractContextManager[BlockRunner]:
     """Returns what runs a block of our own operations. Raises InputError for others: they run in a jail only."""
     foreign = sorted({node.op for node in block.graph.schedule if get(node.op).is_plugin})
     if foreign:

@@ -22,7 +22,7 @@ from evolve.campaign.summary import Progress, progress_of
 from evolve.campaign.transition import begin
 from evolve.config.campaign import CampaignConfig, StopConfig, canonical, check_config
 from evolve.driver.launch import launch
-from evolve.driver.requests import Desk, Interrupted
+from evolve.driver.requests import Interrupted, RequestFolder
 from evolve.home.home import Home
 from evolve.home.origins import campaign_by_key
 from evolve.planning.plan import Plan, make_plan
@@ -237,10 +237,10 @@ class _Watch:
     def _observe(self, progress: Progress) -> None:
         self._means.show(self._trial, progress)
         if self._look(progress):
-            desk = Desk(self._means.home.files, self._means.home.campaign_dir(self.handle))
-            driver = desk.driver()
+            requests = RequestFolder(self._means.home.files, self._means.home.campaign_dir(self.handle))
+            driver = requests.driver()
             assert driver is not None, "the campaign that shows its progress has a driver"
-            desk.ask("stop", str(driver["token"]))
+            requests.ask("stop", str(driver["token"]))
 
     def _look(self, progress: Progress) -> bool:
         """Reports the best value at the end of every part of the budget that was reached; returns whether the campaign is

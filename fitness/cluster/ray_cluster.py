@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fitness.cluster.reaper import Leftovers
-from fitness.processes import verdicts as verdict
+from fitness.processes import verdicts
 from fitness.processes.child_process import KEPT_VARIABLES, python_variables
 from population.errors import EvaluatorFailed
 
@@ -93,7 +93,7 @@ class RayCluster:
         except (RayError, OSError, RuntimeError) as error:
             self._silent_since = now if self._silent_since is None else self._silent_since
             if time.monotonic() - self._silent_since >= HEAD_PATIENCE_S:
-                raise self._gone(f"its head gives no answer: {verdict.one_line(str(error), 120)}") from error
+                raise self._gone(f"its head gives no answer: {verdicts.one_line(str(error), 120)}") from error
             return None
         self._silent_since = None
         alive = {

@@ -21,11 +21,11 @@ from fitness.cluster.ray_cluster import RayCluster
 from fitness.cluster.ray_fleet import Fleet, Member
 from fitness.cluster.ray_worker import Failed, Place
 from fitness.evaluators.deadline import unit_timeout_s
-from fitness.evaluators.dispatch import Dispatch, Run
+from fitness.evaluators.dispatch import Dispatch, Try
 from fitness.evaluators.worker import WorkerSettings
 from fitness.judges.judge import Limits
 from fitness.judges.tile_plan import DEFAULT_PLANS, PlanTable
-from fitness.processes import verdicts as verdict
+from fitness.processes import verdicts
 from fitness.work.object_table import ObjectTable
 from fitness.work.task import Task
 from fitness.work.work_unit import UnitResult, WorkUnit
@@ -70,7 +70,7 @@ class RayEvaluator:
         timeout_s = functools.partial(unit_timeout_s, limits=settings.limits)
         self._dispatch: Dispatch[Member, bytes] = Dispatch(self._objects, benchmark, timeout_s)
         self._places: dict[bytes, Place] = {}
-        self._running: dict[Any, tuple[Run[Member], Any]] = {}  # rows ref -> (run, result ref)
+        self._running: dict[Any, tuple[Try[Member], Any]] = {}  # rows ref -> (run, result ref)
         self._doubted: set[Member] = set()
         self._cluster = RayCluster(address, num_workers, object_store_bytes, tell)
         try:
@@ -192,7 +192,7 @@ class RayEvaluator:
             raise EvaluatorFailed(f"a worker failed: {error}") from error
         except RayError as error:  # the rows were lost with their node before they arrived here
             self._forget_places(run.seat.node)
-            self._dispatch.give_up(run.number, verdict.one_line(str(error)))
+            self._dispatch.give_up(run.number, verdicts.one_line(str(error)))
         else:
             if isinstance(answer, Failed):  # perhaps a parent's place that does not answer
                 self._forget_places(*(place.node for place in self._places_of(run.unit)))
@@ -200,7 +200,7 @@ class RayEvaluator:
             else:
                 self._finish(run, answer, rows, data)
 
-    def _finish(self, run: Run[Member], result: UnitResult, ref: Any, data: npt.NDArray[np.uint8]) -> None:
+    def _finish(self, run: Try[Member], result: UnitResult, ref: Any, data: npt.NDArray[np.uint8]) -> None:
         *incidents, lengths = result.incidents
         rows, start = {}, 0
         if run.unit.keep:

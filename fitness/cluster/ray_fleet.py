@@ -14,7 +14,7 @@ from typing import Any
 from fitness.cluster.placement import place
 from fitness.cluster.ray_cluster import RayCluster
 from fitness.cluster.ray_worker import WorkerActor
-from fitness.processes import verdicts as verdict
+from fitness.processes import verdicts
 from fitness.processes.zygote import ZygoteGone
 from population.errors import EvaluatorFailed
 
@@ -111,9 +111,9 @@ class Fleet:
         except RayError as error:
             if isinstance(error, RayTaskError) and not isinstance(error.cause, ZygoteGone):
                 # raised by our own code, not by something that was killed: a second try would raise it again
-                self._refuse(member, verdict.one_line(str(error.cause or error)[-400:], 400))
+                self._refuse(member, verdicts.one_line(str(error.cause or error)[-400:], 400))
                 return member, "it does not start"
-            reason = verdict.one_line(str(error), 200)
+            reason = verdicts.one_line(str(error), 200)
             self.drop(member, has_failed=not was_ready, reason=reason)
             return member, reason
         if was_ready:

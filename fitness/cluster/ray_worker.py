@@ -18,7 +18,7 @@ from fitness.benchmarks.from_parts import task_from_parts
 from fitness.cluster.node_fingerprint import Fingerprint, fingerprint_here
 from fitness.evaluators.dispatch import UNREAD, kind_of
 from fitness.evaluators.worker import Worker, WorkerSettings, make_worker
-from fitness.processes import verdicts as verdict
+from fitness.processes import verdicts
 from fitness.work.object_table import kept_rows, missing_object
 from fitness.work.work_unit import UnitResult, WorkUnit
 from population.errors import EvaluatorFailed, InfrastructureError
@@ -97,7 +97,7 @@ class WorkerActor:
             result, rows = self._worker.evaluate(unit, read)
         except InfrastructureError as error:
             kind = UNREAD if isinstance(error, _Unread) else kind_of(error)
-            return Failed(kind, verdict.one_line(str(error))), np.empty(0, dtype=np.uint8)
+            return Failed(kind, verdicts.one_line(str(error))), np.empty(0, dtype=np.uint8)
         kept = dict(kept_rows(unit, result, rows))
         for digest, row in kept.items():
             self._cache.put(digest, row)
@@ -137,6 +137,6 @@ def _read_place(digest: bytes, place: Place) -> bytes:
     try:
         array: npt.NDArray[np.uint8] = ray.get(place.ref, timeout=OBJECT_PATIENCE_S)
     except RayError as error:
-        reason = verdict.one_line(str(error), 120)
+        reason = verdicts.one_line(str(error), 120)
         raise _Unread(f"object {digest.hex()[:16]} did not reach the worker: {reason}") from error
     return array[place.start : place.stop].tobytes()

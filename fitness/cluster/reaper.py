@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fitness.cluster import reaper_process as leftovers_process
+from fitness.cluster import reaper_process
 from fitness.processes.child_process import end_process, python_command, start_process
 
 
@@ -28,7 +28,7 @@ class Leftovers:
         self.folder = Path(tempfile.mkdtemp(prefix="tbe-", dir=parent))  # sockets lie below: their paths must be short
         self.inner = self.folder / "r"
         theirs, self._ours = os.pipe()
-        program = str(Path(leftovers_process.__file__).resolve())
+        program = str(Path(reaper_process.__file__).resolve())
         try:
             self._process = start_process(python_command("-I", "-S", program, str(theirs), str(self.folder)), theirs)
         except OSError:
@@ -41,11 +41,11 @@ class Leftovers:
     @contextmanager
     def marked(self) -> Iterator[None]:
         """Marks what is started meanwhile."""
-        os.environ[leftovers_process.VARIABLE] = str(self.folder)
+        os.environ[reaper_process.VARIABLE] = str(self.folder)
         try:
             yield
         finally:
-            del os.environ[leftovers_process.VARIABLE]
+            del os.environ[reaper_process.VARIABLE]
 
     def close(self) -> None:
         """Ends what still bears the mark and removes the folder, now; closing twice changes nothing."""

@@ -21,7 +21,7 @@ from fitness.evaluators.dispatch import Dispatch
 from fitness.evaluators.worker import WorkerSettings
 from fitness.judges.judge import Limits
 from fitness.judges.tile_plan import DEFAULT_PLANS, PlanTable
-from fitness.processes import messages as wire
+from fitness.processes import messages
 from fitness.processes.child_process import end_process, python_command, start_process
 from fitness.work.codec import result_from_parts, unit_to_parts
 from fitness.work.object_table import Holdings, ObjectTable
@@ -138,8 +138,8 @@ class ProcessEvaluator:
         self._dispatch.open(seat, deadline)
         try:
             fields = {"settings": self._settings.to_value(), "benchmark": value}
-            wire.send(ours, wire.Message("start", fields, arrays), deadline)
-        except (wire.Closed, wire.DeadlinePassed):
+            messages.send(ours, messages.Message("start", fields, arrays), deadline)
+        except (messages.Closed, messages.DeadlinePassed):
             pass  # the closed connection is noticed where all deaths are
         return seat
 
@@ -153,8 +153,10 @@ class ProcessEvaluator:
             fields, blobs = unit_to_parts(run.unit)
             message = {"unit": fields, "objects": new, "forget": forget}
             objects = [self._objects[digest] for digest in new]
-            with contextlib.suppress(wire.Closed, wire.DeadlinePassed):  # its death is noticed by the next _serve
-                wire.send(run.seat.connection, wire.Message("unit", message, [*objects, *blobs]), run.deadline)
+            with contextlib.suppress(
+                messages.Closed, messages.DeadlinePassed
+            ):  # its death is noticed by the next _serve
+                messages.send(run.seat.connection, messages.Message("unit", message, [*objects, *blobs]), run.deadline)
 
     def _serve(self, deadline: float | None) -> bool:
         """Waits for one event of the workers and handles it; returns False when the deadline passed before."""
@@ -196,8 +198,8 @@ class ProcessEvaluator:
 
     def _read_seat(self, seat: _Seat) -> None:
         try:
-            message = wire.receive(seat.connection, self._dispatch.deadline_of(seat))
-        except (wire.Closed, wire.DeadlinePassed):
+            message = messages.receive(seat.connection, self._dispatch.deadline_of(seat))
+        except (messages.Closed, messages.DeadlinePassed):
             self._lost(seat, "the worker died")
             return
         if message.kind == "ready":

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from fitness.evaluators.worker import failed_result
-from fitness.processes import verdicts as verdict
+from fitness.processes import verdicts
 from fitness.work.object_table import MAX_TRIES, Held, ObjectTable
 from fitness.work.task import Task
 from fitness.work.work_unit import UnitResult, WorkUnit
@@ -34,7 +34,7 @@ def kind_of(error: InfrastructureError) -> str:
 
 
 @dataclass(frozen=True)
-class Run(Generic[Seat]):
+class Try(Generic[Seat]):
     """One try of a unit. number: unlike that of any other try; deadline: when its seat counts as dead."""
 
     number: int
@@ -63,7 +63,7 @@ class Dispatch(Generic[Seat, Held]):
         self._unit_timeout_s = unit_timeout_s
         self._starting: dict[Seat, float] = {}
         self._idle: deque[Seat] = deque()
-        self._runs: dict[int, Run[Seat]] = {}
+        self._runs: dict[int, Try[Seat]] = {}
         self._queue: deque[WorkUnit] = deque()
         self._reasons: dict[int, list[tuple[str, str]]] = {}
         self._finished: list[UnitResult] = []
@@ -115,17 +115,17 @@ class Dispatch(Generic[Seat, Held]):
         self.objects.pin(unit)
         self._queue.append(unit)
 
-    def assign(self, now: float) -> Run[Seat] | None:
+    def assign(self, now: float) -> Try[Seat] | None:
         """Returns the run that begins now, or None where no unit or no seat is free."""
         if not self._queue or not self._idle:
             return None
         seat, unit, timeout_s = self._idle.popleft(), self._queue.popleft(), self._unit_timeout_s
-        run = Run(self._num_runs, seat, unit, now + (timeout_s(unit) if callable(timeout_s) else timeout_s))
+        run = Try(self._num_runs, seat, unit, now + (timeout_s(unit) if callable(timeout_s) else timeout_s))
         self._num_runs += 1
         self._runs[run.number] = run
         return run
 
-    def run_of(self, seat: Seat) -> Run[Seat] | None:
+    def run_of(self, seat: Seat) -> Try[Seat] | None:
         """Returns what a seat works on."""
         return next((run for run in self._runs.values() if run.seat == seat), None)
 
@@ -166,7 +166,7 @@ class Dispatch(Generic[Seat, Held]):
         elif kind == UNABLE:
             raise EvaluatorFailed(f"nothing can be judged here: {reason}")
         else:
-            self._complete(run.unit, failed_result(run.unit, self._benchmark, verdict.INFRA_FAILURE, reason))
+            self._complete(run.unit, failed_result(run.unit, self._benchmark, verdicts.INFRA_FAILURE, reason))
         return True
 
     def take_finished(self) -> list[UnitResult]:
@@ -202,7 +202,7 @@ class Dispatch(Generic[Seat, Held]):
     def _deadlines(self) -> list[tuple[Seat, float]]:
         return [*self._starting.items(), *((run.seat, run.deadline) for run in self._runs.values())]
 
-    def _end(self, number: int) -> Run[Seat] | None:
+    def _end(self, number: int) -> Try[Seat] | None:
         run = self._runs.pop(number, None)
         if run is not None:
             self._idle.append(run.seat)

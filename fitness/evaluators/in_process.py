@@ -12,7 +12,7 @@ from dataclasses import replace
 from fitness.evaluators.worker import WorkerSettings, failed_result, make_worker
 from fitness.judges.judge import InlineJudge, Judge
 from fitness.judges.tile_plan import DEFAULT_PLANS, PlanTable
-from fitness.processes import verdicts as verdict
+from fitness.processes import verdicts
 from fitness.work.object_table import MAX_TRIES, ObjectTable, kept_rows, missing_object
 from fitness.work.task import Task
 from fitness.work.work_unit import UnitResult, WorkUnit
@@ -81,10 +81,10 @@ class InProcessEvaluator:
             try:
                 return self._worker.evaluate(unit, self._read)
             except EvaluatorFailed as error:
-                reasons.append(verdict.one_line(str(error)))
+                reasons.append(verdicts.one_line(str(error)))
                 if isinstance(error, JailUnavailable | SimulatorFailed) and len(reasons) == MAX_TRIES:
                     raise
-        result = failed_result(unit, self._benchmark, verdict.INFRA_FAILURE, reasons[-1])
+        result = failed_result(unit, self._benchmark, verdicts.INFRA_FAILURE, reasons[-1])
         incidents = [{"kind": "retry", "reason": reason} for reason in reasons]
         return replace(result, incidents=incidents), [None] * len(unit.candidates)
 

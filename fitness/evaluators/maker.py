@@ -16,8 +16,8 @@ import numpy as np
 from blake3 import blake3
 
 from fitness.measures.splits import SPLITS
-from fitness.processes import verdicts as verdict
-from fitness.processes.isolation import Report
+from fitness.processes import verdicts
+from fitness.processes.isolation import IsolationReport
 from fitness.processes.jailed_process import Cell
 from fitness.processes.limits import Failure, Limits
 from fitness.work.codec import unit_to_parts
@@ -57,7 +57,7 @@ class JailedMaker:
         self._split_digests = {training.digest(split) for split in SPLITS}
 
     @property
-    def report(self) -> Report:
+    def report(self) -> IsolationReport:
         """What a child can still do on this machine, found by attacking from within. Raises: EvaluatorFailed."""
         return self._cell.report
 
@@ -96,16 +96,16 @@ class JailedMaker:
         assert self._cell.child is not None
         taken = self._cell.child.taken
         if not isinstance(size, int) or not 0 <= size <= taken.size:
-            return Failure(verdict.OUTPUT, "answered with something else than a row")
+            return Failure(verdicts.OUTPUT, "answered with something else than a row")
         data = taken.memory[:size]
         if blake3(data).digest() != digest:
-            return Failure(verdict.OUTPUT, "the row changed after it was answered")
+            return Failure(verdicts.OUTPUT, "the row changed after it was answered")
         try:
             stack = decode_rows(graph, [data])
         except (FormatError, ValueError) as error:
-            return Failure(verdict.OUTPUT, verdict.one_line(str(error)))
+            return Failure(verdicts.OUTPUT, verdicts.one_line(str(error)))
         if encode_row(stack, 0) != data:
-            return Failure(verdict.OUTPUT, "the row is not written as rows are")
+            return Failure(verdicts.OUTPUT, "the row is not written as rows are")
         return stack
 
 

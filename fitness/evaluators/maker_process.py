@@ -8,7 +8,7 @@ import torch
 from blake3 import blake3
 
 from fitness.benchmarks.from_parts import task_from_parts
-from fitness.processes import messages as wire
+from fitness.processes import messages
 from fitness.processes.verdicts import WrongOutput
 from fitness.processes.warm_up import warm
 from fitness.processes.zygote_server import Role, import_all, import_named, serve
@@ -19,7 +19,7 @@ from population.stacks.row_format import encode_rows
 from population.stacks.threads import single_threaded
 
 
-def prepare(start: wire.Message) -> Role:
+def prepare(start: messages.Message) -> Role:
     """Returns the role of makers; plugins and the function that makes are imported here."""
     torch.set_num_threads(1)
     import_all(start.fields["plugins"])
@@ -27,15 +27,15 @@ def prepare(start: wire.Message) -> Role:
     training = task_from_parts(start.fields["benchmark"], [bytes(blob) for blob in start.blobs])
     warm()
 
-    def answer(message: wire.Message, given: mmap.mmap, taken: mmap.mmap) -> wire.Message:
+    def answer(message: messages.Message, given: mmap.mmap, taken: mmap.mmap) -> messages.Message:
         return _make(message, materialise, training, given, taken)
 
     return Role(answer)
 
 
 def _make(
-    message: wire.Message, materialise: Materialise, training: Task, given: mmap.mmap, taken: mmap.mmap
-) -> wire.Message:
+    message: messages.Message, materialise: Materialise, training: Task, given: mmap.mmap, taken: mmap.mmap
+) -> messages.Message:
     fields = message.fields
     parts = [given[start : start + size] for start, size in zip(fields["offsets"], fields["sizes"], strict=True)]
     unit = unit_from_parts(fields["unit"], parts[:1])
@@ -48,7 +48,7 @@ def _make(
     if len(data) > len(taken):
         raise WrongOutput(f"a row of {len(data)} bytes is too large")
     taken[: len(data)] = data
-    return wire.Message("row", {"bytes": len(data), "digest": blake3(data).digest()})
+    return messages.Message("row", {"bytes": len(data), "digest": blake3(data).digest()})
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 
-from fitness.processes import messages as wire
+from fitness.processes import messages
 from fitness.processes.jailed_process import begin
 from fitness.processes.limits import Limits
 from fitness.processes.zygote import PROCESS, Zygote
@@ -27,16 +27,16 @@ def main() -> None:
     connection, pulse = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
     threading.Thread(target=_beat, args=(connection, pulse), daemon=True).start()
     try:
-        start = wire.receive(connection)
+        start = messages.receive(connection)
         begun = _begin(start)
         from fitness.evaluators.worker_server import serve  # torch, which takes seconds
 
         serve(connection, start, begun)
-    except wire.Closed:
+    except messages.Closed:
         return
 
 
-def _begin(start: wire.Message) -> Zygote | None:
+def _begin(start: messages.Message) -> Zygote | None:
     """Returns the zygote of the judge, on its way; None where it cannot be had, which the judge then finds out itself."""
     settings = start.fields["settings"]
     if not settings["is_jailed"]:

@@ -15,8 +15,7 @@ import torch
 from fitness.benchmarks.from_parts import task_from_parts
 from fitness.evaluators.dispatch import kind_of
 from fitness.evaluators.worker import Worker, WorkerSettings, judge_of, make_worker
-from fitness.processes import messages as wire
-from fitness.processes import verdicts as verdict
+from fitness.processes import messages, verdicts
 from fitness.processes.zygote import Zygote, ZygoteGone
 from fitness.work.codec import result_to_parts, unit_from_parts
 from fitness.work.object_table import kept_rows, missing_object
@@ -27,7 +26,7 @@ from population.errors import InfrastructureError
 IDLE_S = 1.0
 
 
-def serve(connection: socket.socket, start: wire.Message, begun: Zygote | None) -> None:
+def serve(connection: socket.socket, start: messages.Message, begun: Zygote | None) -> None:
     """Serves until the campaign is gone.
 
     Args:
@@ -43,19 +42,19 @@ def serve(connection: socket.socket, start: wire.Message, begun: Zygote | None) 
         _Service(connection, worker).serve()
 
 
-def _start(connection: socket.socket, start: wire.Message, begun: Zygote | None) -> Worker | None:
+def _start(connection: socket.socket, start: messages.Message, begun: Zygote | None) -> Worker | None:
     try:
         settings = WorkerSettings.from_value(start.fields["settings"])
         benchmark = task_from_parts(start.fields["benchmark"], [bytes(blob) for blob in start.blobs])
         worker = make_worker(settings, benchmark, judge_of(settings, begun))
         level = worker.sandbox_level  # attacks the jail, so that no unit waits for that
     except ZygoteGone as error:  # perhaps killed from outside: another worker may do better
-        wire.send(connection, _failure("unstarted", error))
+        messages.send(connection, _failure("unstarted", error))
         return None
     except Exception as error:  # noqa: BLE001 - whatever a plugin or a broken installation raises reaches the campaign
-        wire.send(connection, _failure("failed", error))
+        messages.send(connection, _failure("failed", error))
         return None
-    wire.send(connection, wire.Message("ready", {"sandbox_level": level}))
+    messages.send(connection, messages.Message("ready", {"sandbox_level": level}))
     return worker
 
 
@@ -70,18 +69,18 @@ class _Service:
     def serve(self) -> None:
         """Answers until the campaign is gone."""
         while True:
-            while not wire.is_readable(self._connection, time.monotonic() + IDLE_S):
+            while not messages.is_readable(self._connection, time.monotonic() + IDLE_S):
                 self._worker.reap_dead()
-            message = wire.receive(self._connection)
+            message = messages.receive(self._connection)
             for digest in message.fields["forget"]:
                 self._objects.pop(digest, None)
             digests = message.fields["objects"]
             for digest, blob in zip(digests, message.blobs[: len(digests)], strict=True):
                 self._objects[digest] = bytes(blob)
             unit = unit_from_parts(message.fields["unit"], message.blobs[len(digests) :])
-            wire.send(self._connection, self._answer(unit))
+            messages.send(self._connection, self._answer(unit))
 
-    def _answer(self, unit: WorkUnit) -> wire.Message:
+    def _answer(self, unit: WorkUnit) -> messages.Message:
         try:
             result, rows = self._worker.evaluate(unit, self._read)
         except InfrastructureError as error:
@@ -91,7 +90,7 @@ class _Service:
         kept = dict(kept_rows(unit, result, rows))
         self._objects.update(kept)
         fields, blobs = result_to_parts(result)
-        return wire.Message("result", {**fields, "kept": list(kept)}, [*blobs, *kept.values()])
+        return messages.Message("result", {**fields, "kept": list(kept)}, [*blobs, *kept.values()])
 
     def _read(self, digest: bytes) -> bytes:
         if digest not in self._objects:
@@ -99,7 +98,7 @@ class _Service:
         return self._objects[digest]
 
 
-def _failure(name: str, error: Exception, **fields: str) -> wire.Message:
+def _failure(name: str, error: Exception, **fields: str) -> messages.Message:
     text = "".join(traceback.format_exception(error))
-    reason = verdict.one_line(f"{type(error).__name__}: {error}")
-    return wire.Message(name, {"reason": reason, "traceback": text[-8000:], **fields})
+    reason = verdicts.one_line(f"{type(error).__name__}: {error}")
+    return messages.Message(name, {"reason": reason, "traceback": text[-8000:], **fields})

@@ -49,7 +49,7 @@ READING = (
 
 
 @dataclass(frozen=True)
-class Check:
+class ArgumentCheck:
     """What an argument must be: ``argument & mask`` in its low half is ``value`` or another of these, and the high half 0 where
     ``whole``."""
 
@@ -65,7 +65,7 @@ class Rule:
     """Allows a system call whose arguments pass all checks; otherwise it is refused with ``refusal``."""
 
     name: str
-    checks: tuple[Check, ...] = ()
+    checks: tuple[ArgumentCheck, ...] = ()
     refusal: int = errno.EPERM
     allowed: bool = True
 
@@ -78,17 +78,17 @@ def policy(pid: int, *, threads: bool = False, reading: bool = False) -> list[Ru
         threads: whether it may start threads. reading: whether it may open files (others decide which).
     """
     rules = [Rule(name) for name in (*ALLOWED, *(READING if reading else ()))]
-    rules += [Rule(name, (Check(0, pid),)) for name in ("kill", "tgkill")]
-    rules += [Rule(name, (Check(0, 0, mask=0x8000_0000),)) for name in CLOCKS]
-    rules.append(Rule("futex", (Check(1, FUTEX_WAITS[0], 0xFFFF_FFFF & ~FUTEX_BITS, others=FUTEX_WAITS[1:]),)))
-    rules.append(Rule("sched_getaffinity", (Check(0, 0, others=(pid,)),)))
-    rules.append(Rule("sendto", (Check(4, 0, whole=True),)))  # on the open connection, to no address
-    rules.append(Rule("prlimit64", (Check(0, 0), Check(2, 0, whole=True))))  # asks, never sets
+    rules += [Rule(name, (ArgumentCheck(0, pid),)) for name in ("kill", "tgkill")]
+    rules += [Rule(name, (ArgumentCheck(0, 0, mask=0x8000_0000),)) for name in CLOCKS]
+    rules.append(Rule("futex", (ArgumentCheck(1, FUTEX_WAITS[0], 0xFFFF_FFFF & ~FUTEX_BITS, others=FUTEX_WAITS[1:]),)))
+    rules.append(Rule("sched_getaffinity", (ArgumentCheck(0, 0, others=(pid,)),)))
+    rules.append(Rule("sendto", (ArgumentCheck(4, 0, whole=True),)))  # on the open connection, to no address
+    rules.append(Rule("prlimit64", (ArgumentCheck(0, 0), ArgumentCheck(2, 0, whole=True))))  # asks, never sets
     rules.append(Rule("clone3", refusal=errno.ENOSYS, allowed=False))  # its flags lie in memory; libraries fall back
     if reading:
-        rules.append(Rule("fcntl", (Check(1, FILE_CONTROLS[0], others=FILE_CONTROLS[1:]),)))
+        rules.append(Rule("fcntl", (ArgumentCheck(1, FILE_CONTROLS[0], others=FILE_CONTROLS[1:]),)))
     if threads:
-        rules.append(Rule("clone", (Check(0, CLONE_AS_A_THREAD, mask=0xFFFF_FFFF & ~0x0100_0000),)))
+        rules.append(Rule("clone", (ArgumentCheck(0, CLONE_AS_A_THREAD, mask=0xFFFF_FFFF & ~0x0100_0000),)))
     return rules
 
 

@@ -16,8 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fitness.jail import landlock, namespaces
-from fitness.jail import seccomp as bpf
+from fitness.jail import landlock, namespaces, seccomp
 from fitness.jail.syscalls import machine, prctl
 
 #: every layer, in the order in which they go up.
@@ -224,6 +223,6 @@ def _filter_calls(walls: Walls) -> str:
     found = machine()
     if found is None:
         raise OSError(38, "the numbers of this machine's system calls are not known")
-    rules = bpf.policy(os.getpid(), threads=walls.threads, reading=bool(walls.readable))
-    bpf.install(bpf.assemble(found, rules))
+    rules = seccomp.policy(os.getpid(), threads=walls.threads, reading=bool(walls.readable))
+    seccomp.install(seccomp.assemble(found, rules))
     return f"{sum(rule.allowed and rule.name in found.numbers for rule in rules)} allowed"

@@ -16,9 +16,8 @@ import numpy.typing as npt
 from fitness.judges.policies import Policies
 from fitness.judges.policy_player import InlinePlayer, JailedPlayer, Player, bytes_of_play
 from fitness.judges.tiles import Outputs, Samples, Tile, bytes_of, forward
-from fitness.processes import messages as wire
-from fitness.processes import verdicts as verdict
-from fitness.processes.isolation import Report
+from fitness.processes import messages, verdicts
+from fitness.processes.isolation import IsolationReport
 from fitness.processes.jailed_process import Cell, Meanwhile, nothing
 from fitness.processes.limits import Failure, Limits
 from fitness.processes.shared_memory import Region, size_of
@@ -86,10 +85,10 @@ class InlineJudge:
         with single_threaded():
             try:
                 return forward(tile, self._samples[tile.key])
-            except verdict.WrongOutput as error:
-                return Failure(verdict.OUTPUT, verdict.one_line(str(error)))
+            except verdicts.WrongOutput as error:
+                return Failure(verdicts.OUTPUT, verdicts.one_line(str(error)))
             except Exception as error:  # noqa: BLE001 - the sandbox wall: whatever a candidate raises becomes its verdict
-                return Failure(*verdict.verdict_of_error(error))
+                return Failure(*verdicts.verdict_of_error(error))
 
     def play(self, tile: Tile, channel: str, num_lanes: int, *, fresh: bool = False) -> Player | Failure:
         return InlinePlayer(Policies(tile, channel))
@@ -124,12 +123,12 @@ class SubprocessJudge:
         self._inputs: dict[bytes, Mapping[str, npt.NDArray[Any]]] = {}
         start = {"plugins": list(self.plugins)}
         self._cell = Cell(PROCESS, start, self.limits, without=self.without, prepare=self._send_all_inputs, begun=begun)
-        self._report: Report | None = None
+        self._report: IsolationReport | None = None
         self._first_bytes = 0
         self._num_tiles = 0
 
     @property
-    def report(self) -> Report:
+    def report(self) -> IsolationReport:
         """What a child can still do on this machine, found by attacking from within once.
 
         Raises:
@@ -187,7 +186,7 @@ class SubprocessJudge:
         num_bytes = sum(4 * math.prod(shape) for shape in shapes)
         child = self._cell.ready(size_of(parts), num_bytes, fresh=fresh or tile.has_plugins)
         fields = tile.to_fields(list(self._inputs).index(tile.key), child.given.fill(parts))
-        answer = self._cell.ask(child, wire.Message("tile", fields), "outputs", meanwhile)
+        answer = self._cell.ask(child, messages.Message("tile", fields), "outputs", meanwhile)
         if isinstance(answer, Failure):
             return answer
         if answer.fields.get("bytes") != num_bytes:
@@ -203,7 +202,7 @@ class SubprocessJudge:
         seen_bytes, acted_bytes = bytes_of_play(tile, shape, num_lanes)
         child = self._cell.ready(max(size_of(parts), seen_bytes), acted_bytes, fresh=fresh or tile.has_plugins)
         fields = {**tile.to_fields(-1, child.given.fill(parts)), "channel": channel}
-        answer = self._cell.ask(child, wire.Message("play", fields), "playing")
+        answer = self._cell.ask(child, messages.Message("play", fields), "playing")
         if isinstance(answer, Failure):
             return answer
         is_worn = self._is_worn(child, tile)
@@ -237,7 +236,7 @@ class SubprocessJudge:
         ]
         fields = {"number": list(self._inputs).index(key), "channels": channels, "size": region.size}
         try:
-            zygote.call(wire.Message("inputs", fields), (region.descriptor,))
+            zygote.call(messages.Message("inputs", fields), (region.descriptor,))
         finally:
             region.close()
 

@@ -17,8 +17,7 @@ import numpy.typing as npt
 
 from fitness.judges.policies import Policies
 from fitness.judges.tiles import Tile, bytes_of
-from fitness.processes import messages as wire
-from fitness.processes import verdicts as verdict
+from fitness.processes import messages, verdicts
 from fitness.processes.jailed_process import Cell
 from fitness.processes.limits import Failure, Limits
 from fitness.processes.zygote import Child
@@ -73,8 +72,8 @@ class JailedPlayer:
         began = time.monotonic()
         left = Limits(cpu_s=self._cpu_end - child.cpu_s(), wall_s=self._wall_s)
         if left.cpu_s <= 0 or left.wall_s <= 0:  # a quick answer is one too many then
-            return self._cell.refuse(verdict.TIMEOUT_DETAIL, verdict.TIMEOUT)
-        answer = self._cell.ask(child, wire.Message("act", fields), "acted", limits=left)
+            return self._cell.refuse(verdicts.TIMEOUT_DETAIL, verdicts.TIMEOUT)
+        answer = self._cell.ask(child, messages.Message("act", fields), "acted", limits=left)
         self._wall_s -= time.monotonic() - began
         if isinstance(answer, Failure):
             return answer
@@ -92,10 +91,10 @@ def guarded(answer: Callable[[], Floats]) -> Floats | Failure:
     """Returns an answer, or the verdict on what was raised instead."""
     try:
         return answer()
-    except verdict.WrongOutput as error:
-        return Failure(verdict.OUTPUT, verdict.one_line(str(error)))
+    except verdicts.WrongOutput as error:
+        return Failure(verdicts.OUTPUT, verdicts.one_line(str(error)))
     except Exception as error:  # noqa: BLE001 - the sandbox wall: whatever a candidate raises becomes its verdict
-        return Failure(*verdict.verdict_of_error(error))
+        return Failure(*verdicts.verdict_of_error(error))
 
 
 def bytes_of_play(tile: Tile, shape: Sequence[int], num_lanes: int) -> tuple[int, int]:

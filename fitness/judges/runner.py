@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from fitness.judges.tiles import bytes_of
-from fitness.processes.isolation import Report
+from fitness.processes.isolation import IsolationReport
 from fitness.processes.jailed_process import Cell
 from fitness.processes.limits import Failure, Limits
 from population.blocks.block import TensorBlock
@@ -41,7 +41,7 @@ class JailedRunner:
         self._cell = Cell(PROCESS, {"plugins": list(plugins)}, limits or Limits(), without=without)
 
     @property
-    def report(self) -> Report:
+    def report(self) -> IsolationReport:
         """What a child can still do on this machine, found by attacking from within. Raises: EvaluatorFailed."""
         return self._cell.report
 

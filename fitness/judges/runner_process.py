@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from fitness.judges.tiles import MAX_GRAPH_BYTES
-from fitness.processes import messages as wire
+from fitness.processes import messages
 from fitness.processes.verdicts import WrongOutput
 from fitness.processes.warm_up import warm
 from fitness.processes.zygote_server import Role, import_all, serve
@@ -23,7 +23,7 @@ from population.stacks.interpreters import run_block
 from population.stacks.threads import single_threaded
 
 
-def prepare(start: wire.Message) -> Role:
+def prepare(start: messages.Message) -> Role:
     """Returns the role of runners; plugins are imported here."""
     torch.set_num_threads(1)
     import_all(start.fields["plugins"])
@@ -31,7 +31,7 @@ def prepare(start: wire.Message) -> Role:
     return Role(_run)
 
 
-def _run(message: wire.Message, given: mmap.mmap, taken: mmap.mmap) -> wire.Message:
+def _run(message: messages.Message, given: mmap.mmap, taken: mmap.mmap) -> messages.Message:
     fields, offsets = message.fields, iter(message.fields["offsets"])
     first = next(offsets)
     graph = OpGraph.from_value(decode(given[first : first + fields["graph_bytes"]], max_bytes=MAX_GRAPH_BYTES))
@@ -39,7 +39,7 @@ def _run(message: wire.Message, given: mmap.mmap, taken: mmap.mmap) -> wire.Mess
     inputs = _tensors(given, fields["inputs"], offsets)
     with torch.no_grad(), single_threaded():
         found = run_block(TensorBlock(graph, tensors), inputs, outputs=fields["outputs"])
-    return wire.Message("outputs", {"bytes": _write(found, graph, fields, taken)})
+    return messages.Message("outputs", {"bytes": _write(found, graph, fields, taken)})
 
 
 def _tensors(

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from fitness.judges.tile_plan import SAMPLE_STEP, KernelPlan
 from fitness.judges.tiles import Tile, bytes_of
 from fitness.measures.user_function import Scoring
-from fitness.processes import verdicts as verdict
+from fitness.processes import verdicts
 from fitness.processes.jailed_process import Cell
 from fitness.processes.limits import Failure, Limits
 from population.errors import InputError
@@ -98,7 +98,7 @@ class Scorer:
             return numbers
         if not np.isfinite(numbers).all():
             bad = ", ".join(name for name, number in zip(self._names, numbers, strict=True) if not np.isfinite(number))
-            return self._cell.refuse(f"the scoring function returned NaN or infinity for {bad}", verdict.NAN)
+            return self._cell.refuse(f"the scoring function returned NaN or infinity for {bad}", verdicts.NAN)
         return {name: float(number[0]) for name, number in zip(self._names, numbers, strict=True)}
 
     def score_stack(self, stack: Stack) -> npt.NDArray[np.float64] | Failure:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fitness.processes import messages as wire
+from fitness.processes import messages
 from fitness.processes.verdicts import WrongOutput
 from fitness.processes.zygote_server import CannotStart, Role, import_named, serve
 
@@ -27,7 +27,7 @@ MODULE = "users_fitness_function"
 TILES = "fitness.judges.tiles"
 
 
-def prepare(start: wire.Message) -> Role:
+def prepare(start: messages.Message) -> Role:
     """Returns the role of scorers; the user's function is imported here."""
     fields = start.fields
     if fields["takes_stack"]:
@@ -42,10 +42,10 @@ def prepare(start: wire.Message) -> Role:
     names = tuple(fields["names"])
     apply = _score_stack if fields["takes_stack"] else _score
 
-    def answer(message: wire.Message, given: mmap.mmap, taken: mmap.mmap) -> wire.Message:
+    def answer(message: messages.Message, given: mmap.mmap, taken: mmap.mmap) -> messages.Message:
         numbers = apply(message.fields, function, names, given)
         np.frombuffer(taken, dtype="<f8", count=numbers.size)[:] = numbers.reshape(-1)
-        return wire.Message("scores", {"count": int(numbers.size)})
+        return messages.Message("scores", {"count": int(numbers.size)})
 
     return Role(answer)
 

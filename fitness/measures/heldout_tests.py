@@ -22,7 +22,7 @@ DEFAULT_MARGIN = 0.02
 
 
 @dataclass(frozen=True)
-class Decision:
+class HeldoutTest:
     """The answer of a gate.
 
     Attributes:
@@ -49,7 +49,7 @@ def alpha_of_look(look: int) -> float:
 
 def first_head_decision(
     heldout: Mapping[str, float], floors: Mapping[str, float], metric: str = "accuracy"
-) -> Decision:
+) -> HeldoutTest:
     """Decides on a name's first head: every tier must reach its floor (tier -> the principal metric on held-out rows)."""
     reasons = []
     accepted = True
@@ -60,7 +60,7 @@ def first_head_decision(
         reasons.append(
             f"{tier}: held-out {metric} {value:.4f} {'reaches' if reached else 'misses'} the floor {floor:.4f}"
         )
-    return Decision(accepted, tuple(reasons))
+    return HeldoutTest(accepted, tuple(reasons))
 
 
 def paired_decision(
@@ -68,7 +68,7 @@ def paired_decision(
     correct_old: npt.NDArray[np.bool_],
     alpha: float,
     margin: float = DEFAULT_MARGIN,
-) -> Decision:
+) -> HeldoutTest:
     """Decides whether a new block may take the place of the standing one, on the same held-out rows.
 
     Yes where the estimate of the accuracy difference is not below zero and its one-sided lower bound at level ``alpha``
@@ -91,7 +91,7 @@ def paired_decision(
         f"accuracy difference {estimate:+.4f} is {'not below' if not_worse else 'below'} zero ({counts})",
         f"its lower bound {bound:+.4f} at level {alpha:.2g} {'lies above' if above else 'is not above'} {-margin:+.4f}",
     )
-    return Decision(not_worse and above, reasons, estimate, bound)
+    return HeldoutTest(not_worse and above, reasons, estimate, bound)
 
 
 def paired_mean_decision(
@@ -99,7 +99,7 @@ def paired_mean_decision(
     merits_old: npt.NDArray[np.float32],
     alpha: float,
     margin: float = DEFAULT_MARGIN,
-) -> Decision:
+) -> HeldoutTest:
     """Decides the same by numbers that rows add to a metric: squared errors, say, in units of the target's variance.
 
     The bound is Student's, of the mean of the paired differences (Student 1908, https://doi.org/10.1093/biomet/6.1.1).
@@ -121,7 +121,7 @@ def paired_mean_decision(
         f"difference {estimate:+.4f} is {'not below' if not_worse else 'below'} zero ({len(differences)} rows)",
         f"its lower bound {bound:+.4f} at level {alpha:.2g} {'lies above' if above else 'is not above'} {-margin:+.4f}",
     )
-    return Decision(not_worse and above, reasons, estimate, bound)
+    return HeldoutTest(not_worse and above, reasons, estimate, bound)
 
 
 def difference_lower_bound(gained: int, lost: int, num_rows: int, alpha: float) -> float:

@@ -42,7 +42,7 @@ class Attack:
 
 
 @dataclass(frozen=True)
-class Report:
+class IsolationReport:
     """What a jailed process is behind and can still do. An attack that did not run counts as open.
 
     Attributes:
@@ -87,15 +87,15 @@ class Report:
         return f"a candidate could {open_ways}. {'; '.join(hints)}".strip()
 
 
-def report_of(fields: Mapping[str, Any]) -> Report:
+def report_of(fields: Mapping[str, Any]) -> IsolationReport:
     """Returns the report of what ``fitness.jail.attacks.try_walls`` found."""
     attacks = [Attack(each["name"], each["kind"], each["outcome"], each["detail"]) for each in fields["attacks"]]
     open_kinds = {attack.kind for attack in attacks if attack.outcome in (SUCCEEDED, NOT_RUN)}
     level = FULL if not open_kinds and attacks else NONE if LIMITS in open_kinds or not attacks else REDUCED
-    return Report(level, dict(fields["layers"]), dict(fields["missing"]), attacks)
+    return IsolationReport(level, dict(fields["layers"]), dict(fields["missing"]), attacks)
 
 
-def probe(memory_bytes: int = 512 << 20, without: Sequence[str] = ()) -> Report:
+def probe(memory_bytes: int = 512 << 20, without: Sequence[str] = ()) -> IsolationReport:
     """Starts a zygote, attacks from within a child of it, and ends both.
 
     Raises:

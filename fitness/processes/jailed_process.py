@@ -14,9 +14,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fitness.processes import messages as wire
-from fitness.processes import verdicts as verdict
-from fitness.processes.isolation import Report, report_of
+from fitness.processes import messages, verdicts
+from fitness.processes.isolation import IsolationReport, report_of
 from fitness.processes.limits import Failure, Limits
 from fitness.processes.shared_memory import Region, size_of
 from fitness.processes.zygote import CONTROL_TIMEOUT_S, Child, End, Zygote, ZygoteGone, unavailable
@@ -92,14 +91,14 @@ class Cell:
         return self.running
 
     @property
-    def report(self) -> Report:
+    def report(self) -> IsolationReport:
         """What a child can still do on this machine, found by attacking from within; a child at work is ended.
 
         Raises: EvaluatorFailed.
         """
         zygote = self.zygote()
         self.end_child()
-        return report_of(zygote.call(wire.Message("probe", {})).fields)
+        return report_of(zygote.call(messages.Message("probe", {})).fields)
 
     def ready(self, given_bytes: int, taken_bytes: int, *, fresh: bool = False) -> Child:
         """Returns a child whose regions hold so many bytes, in and out; ``fresh``: one that has answered nothing.
@@ -126,11 +125,11 @@ class Cell:
     def ask(
         self,
         child: Child,
-        message: wire.Message,
+        message: messages.Message,
         wanted: str,
         meanwhile: Meanwhile = nothing,
         limits: Limits | None = None,
-    ) -> wire.Message | Failure:
+    ) -> messages.Message | Failure:
         """Returns the child's answer, a message called ``wanted``; after a failure the child is gone.
 
         Args:
@@ -144,13 +143,13 @@ class Cell:
         deadline = time.monotonic() + given.wall_s
         try:
             allowed_s = child.cpu_s() + given.cpu_s
-            wire.send(child.connection, message, deadline)
+            messages.send(child.connection, message, deadline)
             if meanwhile is not nothing:
                 self._while_it_works(meanwhile)
             answer = self._await_answer(child, deadline, allowed_s)
-        except wire.DeadlinePassed:
+        except messages.DeadlinePassed:
             return self._post_mortem(timed_out=True)
-        except wire.Closed:  # one that hangs up and lives on gains no time by it
+        except messages.Closed:  # one that hangs up and lives on gains no time by it
             return self._post_mortem(timed_out=False, patience_s=min(DYING_S, max(deadline - time.monotonic(), 0.0)))
         except FormatError as error:
             return self.refuse(f"{_NO_ANSWER}: {error}")
@@ -161,7 +160,7 @@ class Cell:
 
     def ask_once(
         self, kind: str, fields: Mapping[str, Any], parts: Sequence[bytes | memoryview], taken_bytes: int, wanted: str
-    ) -> wire.Message | Failure:
+    ) -> messages.Message | Failure:
         """Asks a child that has answered at most ``ANSWERS_PER_CHILD`` times, with parts in memory: ``fields["offsets"]``.
 
         A zygote that was killed from outside is replaced once. Raises: EvaluatorFailed.
@@ -170,17 +169,17 @@ class Cell:
             try:
                 child = self.ready(size_of(parts), taken_bytes, fresh=self.answered >= ANSWERS_PER_CHILD)
                 given = {**fields, "offsets": child.given.fill(parts)}
-                return self.ask(child, wire.Message(kind, given), wanted)
+                return self.ask(child, messages.Message(kind, given), wanted)
             except ZygoteGone:
                 self.abandon()
                 if is_last:
                     raise
         raise AssertionError("one of two tries returns or raises")
 
-    def refuse(self, detail: str = _NO_ANSWER, cause: str = verdict.OUTPUT) -> Failure:
+    def refuse(self, detail: str = _NO_ANSWER, cause: str = verdicts.OUTPUT) -> Failure:
         """Ends a child whose answer is not believed; returns the verdict."""
         self.end_child()
-        return Failure(cause, verdict.one_line(detail))
+        return Failure(cause, verdicts.one_line(detail))
 
     def end_child(self, patience_s: float = 0.0) -> End:
         """Ends the child, if there is one, and what it started; returns how it ended. Raises: ZygoteGone."""
@@ -207,12 +206,12 @@ class Cell:
 
     def _await_walls(self, child: Child) -> None:
         try:
-            said = wire.receive(child.connection, time.monotonic() + CONTROL_TIMEOUT_S, max_blob_bytes=0)
-        except (wire.Closed, wire.DeadlinePassed, FormatError) as error:
+            said = messages.receive(child.connection, time.monotonic() + CONTROL_TIMEOUT_S, max_blob_bytes=0)
+        except (messages.Closed, messages.DeadlinePassed, FormatError) as error:
             raise ZygoteGone(f"a jailed process died before its first answer: {error}") from error
         if said.kind != "ready":
             self.end_child()
-            raise unavailable(verdict.one_line(str(said.fields.get("detail", "no reason given"))))
+            raise unavailable(verdicts.one_line(str(said.fields.get("detail", "no reason given"))))
 
     def _while_it_works(self, meanwhile: Meanwhile) -> None:
         with contextlib.ExitStack() as stack:
@@ -220,33 +219,33 @@ class Cell:
             meanwhile()
             stack.pop_all()
 
-    def _await_answer(self, child: Child, deadline: float, allowed_s: float) -> wire.Message:
+    def _await_answer(self, child: Child, deadline: float, allowed_s: float) -> messages.Message:
         """Returns the child's answer; CPU time is watched from here, since a child could lift a limit of its own."""
         while True:
             remaining = max(allowed_s - child.cpu_s(), CPU_STEP_S)
-            if wire.is_readable(child.connection, min(deadline, time.monotonic() + remaining)):
+            if messages.is_readable(child.connection, min(deadline, time.monotonic() + remaining)):
                 break
             if time.monotonic() >= deadline or child.cpu_s() >= allowed_s:
-                raise wire.DeadlinePassed
+                raise messages.DeadlinePassed
         # one that began to answer has little left to do; a flood or a trickle ends at the caps or here
         soon = min(deadline, time.monotonic() + ANSWER_S)
-        return wire.receive(child.connection, soon, max_header_bytes=MAX_ANSWER_HEADER_BYTES, max_blob_bytes=0)
+        return messages.receive(child.connection, soon, max_header_bytes=MAX_ANSWER_HEADER_BYTES, max_blob_bytes=0)
 
     def _reported_failure(self, fields: Mapping[str, Any]) -> Failure:
         """Returns what the child says of itself, unless it had filled its memory before."""
         cause, detail = fields.get("cause"), fields.get("detail")
-        if cause not in (verdict.CRASH, verdict.MEMORY, verdict.OUTPUT) or not isinstance(detail, str):
+        if cause not in (verdicts.CRASH, verdicts.MEMORY, verdicts.OUTPUT) or not isinstance(detail, str):
             return self.refuse()
         if self.end_child().used_bytes >= self._limits.memory_bytes // 2:
-            return Failure(verdict.MEMORY, verdict.MEMORY_DETAIL)
-        return Failure(cause, verdict.one_line(detail))
+            return Failure(verdicts.MEMORY, verdicts.MEMORY_DETAIL)
+        return Failure(cause, verdicts.one_line(detail))
 
     def _post_mortem(self, *, timed_out: bool, patience_s: float = 0.0) -> Failure:
         end = self.end_child(patience_s)
         if end.was_killed and not timed_out:
-            return Failure(verdict.CRASH, "closed its connection")
+            return Failure(verdicts.CRASH, "closed its connection")
         budget_bytes = self._limits.memory_bytes
-        cause, detail = verdict.verdict_of_death(
+        cause, detail = verdicts.verdict_of_death(
             end.status, timed_out=timed_out, used_bytes=end.used_bytes, budget_bytes=budget_bytes
         )
         was_shot = not timed_out and end.status & 0x7F == signal.SIGKILL and end.used_bytes < budget_bytes // 2

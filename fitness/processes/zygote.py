@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fitness.jail.walls import EXITING_SIGNALS
-from fitness.processes import messages as wire
+from fitness.processes import messages
 from fitness.processes.child_process import end_process, python_command, start_process
 from fitness.processes.shared_memory import Region
 from population.errors import EvaluatorFailed, JailUnavailable
@@ -94,8 +94,8 @@ class Zygote:
                 raise unavailable(error) from error
         self._is_ready, self._deadline = False, time.monotonic() + START_TIMEOUT_S
         try:
-            wire.send(self._control, wire.Message("start", start, blobs), self._deadline)
-        except (wire.Closed, wire.DeadlinePassed) as error:
+            messages.send(self._control, messages.Message("start", start, blobs), self._deadline)
+        except (messages.Closed, messages.DeadlinePassed) as error:
             self.close()
             raise ZygoteGone(f"the judge process does not answer (start): {error}") from error
 
@@ -104,8 +104,8 @@ class Zygote:
         if self._is_ready:
             return
         try:
-            answer = wire.receive(self._control, self._deadline)
-        except (wire.Closed, wire.DeadlinePassed, OSError) as error:
+            answer = messages.receive(self._control, self._deadline)
+        except (messages.Closed, messages.DeadlinePassed, OSError) as error:
             self.close()
             raise ZygoteGone(f"the judge process does not answer (start): {error}") from error
         if answer.kind != "ready":
@@ -124,7 +124,9 @@ class Zygote:
         with theirs:
             try:
                 sizes = {"given_bytes": given.size, "taken_bytes": taken.size}
-                answer = self.call(wire.Message("fork", sizes), (theirs.fileno(), given.descriptor, taken.descriptor))
+                answer = self.call(
+                    messages.Message("fork", sizes), (theirs.fileno(), given.descriptor, taken.descriptor)
+                )
             except EvaluatorFailed:
                 ours.close()
                 raise
@@ -135,7 +137,7 @@ class Zygote:
         """Waits for the child's own end, then kills it and what it started, and reaps it. Raises: ZygoteGone."""
         held_bytes = child.private_bytes() - child.born_bytes  # nothing where it is gone already
         child.close()
-        fields = self.call(wire.Message("reap", {"patience_s": patience_s})).fields
+        fields = self.call(messages.Message("reap", {"patience_s": patience_s})).fields
         status = int(fields["status"])
         if status >> 8 in [int(number) for number in EXITING_SIGNALS]:
             status >>= 8  # it ended by exiting with the signal's number
@@ -143,8 +145,8 @@ class Zygote:
         return End(status, used_bytes, bool(fields["was_killed"]))
 
     def call(
-        self, message: wire.Message, descriptors: Sequence[int] = (), timeout_s: float = CONTROL_TIMEOUT_S
-    ) -> wire.Message:
+        self, message: messages.Message, descriptors: Sequence[int] = (), timeout_s: float = CONTROL_TIMEOUT_S
+    ) -> messages.Message:
         """Sends a message, and descriptors after it; returns the answer.
 
         Raises:
@@ -152,11 +154,11 @@ class Zygote:
         """
         deadline = time.monotonic() + timeout_s
         try:
-            wire.send(self._control, message, deadline)
+            messages.send(self._control, message, deadline)
             if descriptors:
                 socket.send_fds(self._control, [b"f"], list(descriptors))
-            answer = wire.receive(self._control, deadline)
-        except (wire.Closed, wire.DeadlinePassed, OSError) as error:
+            answer = messages.receive(self._control, deadline)
+        except (messages.Closed, messages.DeadlinePassed, OSError) as error:
             raise ZygoteGone(f"the judge process does not answer ({message.kind}): {error}") from error
         if answer.kind == "unavailable":
             raise unavailable(answer.fields.get("detail", "no reason given"))

@@ -27,8 +27,7 @@ from typing import Any, NoReturn
 from fitness.jail.attacks import try_walls
 from fitness.jail.namespaces import Birth, fork_inside
 from fitness.jail.walls import Walls, enter
-from fitness.processes import messages as wire
-from fitness.processes import verdicts as verdict
+from fitness.processes import messages, verdicts
 from fitness.processes.shared_memory import map_shared
 
 
@@ -45,23 +44,23 @@ class Role:
         controls: more messages to the zygote itself, by kind: ``(message, control connection) -> answer``.
     """
 
-    answer: Callable[[wire.Message, mmap.mmap, mmap.mmap], wire.Message]
-    controls: Mapping[str, Callable[[wire.Message, socket.socket], wire.Message]] = field(default_factory=dict)
+    answer: Callable[[messages.Message, mmap.mmap, mmap.mmap], messages.Message]
+    controls: Mapping[str, Callable[[messages.Message, socket.socket], messages.Message]] = field(default_factory=dict)
 
 
-def serve(prepare: Callable[[wire.Message], Role]) -> None:
+def serve(prepare: Callable[[messages.Message], Role]) -> None:
     """Serves the control connection whose descriptor is the only argument. ``prepare`` makes the role of a start message."""
     control = socket.socket(fileno=int(sys.argv[1]))
-    start = wire.receive(control)
+    start = messages.receive(control)
     try:
         role = prepare(start)
     except Exception as error:  # noqa: BLE001 - a module may raise anything; the parent turns it into an error that names it
         text = str(error) if isinstance(error, CannotStart) else f"{type(error).__name__}: {error}"
-        wire.send(control, wire.Message("failed", {"detail": verdict.one_line(text)}))
+        messages.send(control, messages.Message("failed", {"detail": verdicts.one_line(text)}))
         return
     _shrink()
-    wire.send(control, wire.Message("ready", {}))
-    with contextlib.suppress(wire.Closed):
+    messages.send(control, messages.Message("ready", {}))
+    with contextlib.suppress(messages.Closed):
         _Zygote(control, start.fields, role).serve()
 
 
@@ -108,14 +107,14 @@ class _Zygote:
         """Answers until the parent is gone."""
         while True:
             try:
-                message = wire.receive(self._control)
-            except wire.Closed:
+                message = messages.receive(self._control)
+            except messages.Closed:
                 if self._child:
                     self._kill_group()
                 return
-            wire.send(self._control, self._answer(message))
+            messages.send(self._control, self._answer(message))
 
-    def _answer(self, message: wire.Message) -> wire.Message:
+    def _answer(self, message: messages.Message) -> messages.Message:
         """Answers one message; a refusal of the machine becomes an answer, and the zygote goes on."""
         ours = {"fork": self._fork, "reap": self._reap, "probe": self._probe}
         try:
@@ -125,7 +124,7 @@ class _Zygote:
         except (OSError, MemoryError) as error:
             return _unborn(error)
 
-    def _fork(self, message: wire.Message) -> wire.Message:
+    def _fork(self, message: messages.Message) -> messages.Message:
         passed = descriptors(self._control, 3)
         zygote, base_bytes = os.getpid(), _resident_bytes()
         try:
@@ -136,9 +135,9 @@ class _Zygote:
             for descriptor in passed:
                 os.close(descriptor)
         self._child = birth.pid
-        return wire.Message("forked", {"base_bytes": base_bytes, "pid": birth.pid})
+        return messages.Message("forked", {"base_bytes": base_bytes, "pid": birth.pid})
 
-    def _live(self, message: wire.Message, birth: Birth, zygote: int, passed: Sequence[int]) -> NoReturn:
+    def _live(self, message: messages.Message, birth: Birth, zygote: int, passed: Sequence[int]) -> NoReturn:
         """The life of a child, from its birth to its end. A failure before its walls stand is sent to its parent."""
         try:
             connection, given, taken = passed
@@ -150,7 +149,7 @@ class _Zygote:
                 )
                 enter(Walls(**{**vars(self._walls), "keep_fds": (connection,)}), birth, zygote)
             except Exception as error:  # noqa: BLE001 - sent to the parent: this process has no standard streams
-                wire.send(channel, _unborn(error))
+                messages.send(channel, _unborn(error))
                 os._exit(1)
             _serve_parent(channel, self._role, *regions)
         except SystemExit as leaving:
@@ -158,16 +157,16 @@ class _Zygote:
         finally:
             os._exit(1)
 
-    def _reap(self, message: wire.Message) -> wire.Message:
+    def _reap(self, message: messages.Message) -> messages.Message:
         was_killed = not self._has_ended(message.fields["patience_s"])
         self._kill_group()
         _, status, usage = os.wait4(self._child, 0)
         self._child = 0
         fields = {"status": status, "max_rss_bytes": usage.ru_maxrss * 1024, "was_killed": was_killed}
-        return wire.Message("reaped", fields)
+        return messages.Message("reaped", fields)
 
-    def _probe(self, message: wire.Message) -> wire.Message:
-        return wire.Message("probed", try_walls(self._walls))
+    def _probe(self, message: messages.Message) -> messages.Message:
+        return messages.Message("probed", try_walls(self._walls))
 
     def _has_ended(self, patience_s: float) -> bool:
         """Waits for the child's own end without reaping it; returns whether it came."""
@@ -198,26 +197,26 @@ def descriptors(control: socket.socket, count: int) -> list[int]:
 def _serve_parent(connection: socket.socket, role: Role, given: mmap.mmap, taken: mmap.mmap) -> NoReturn:
     """Answers until the parent is gone; whatever the role raises becomes a message."""
     try:
-        wire.send(connection, wire.Message("ready", {}))
+        messages.send(connection, messages.Message("ready", {}))
         while True:
-            wire.send(connection, _answer(role, wire.receive(connection), given, taken))
-    except wire.Closed:
+            messages.send(connection, _answer(role, messages.receive(connection), given, taken))
+    except messages.Closed:
         os._exit(0)
 
 
-def _unborn(error: Exception) -> wire.Message:
+def _unborn(error: Exception) -> messages.Message:
     """Returns the answer where no child could be made."""
-    return wire.Message("unavailable", {"detail": verdict.one_line(f"{type(error).__name__}: {error}")})
+    return messages.Message("unavailable", {"detail": verdicts.one_line(f"{type(error).__name__}: {error}")})
 
 
-def _answer(role: Role, message: wire.Message, given: mmap.mmap, taken: mmap.mmap) -> wire.Message:
+def _answer(role: Role, message: messages.Message, given: mmap.mmap, taken: mmap.mmap) -> messages.Message:
     try:
         return role.answer(message, given, taken)
-    except verdict.WrongOutput as error:
-        return wire.Message("failed", {"cause": verdict.OUTPUT, "detail": verdict.one_line(str(error))})
+    except verdicts.WrongOutput as error:
+        return messages.Message("failed", {"cause": verdicts.OUTPUT, "detail": verdicts.one_line(str(error))})
     except Exception as error:  # noqa: BLE001 - the sandbox wall: every exception becomes a result
-        cause, detail = verdict.verdict_of_error(error)
-        return wire.Message("failed", {"cause": cause, "detail": detail})
+        cause, detail = verdicts.verdict_of_error(error)
+        return messages.Message("failed", {"cause": cause, "detail": detail})
 
 
 def _resident_bytes() -> int:

@@ -12,7 +12,7 @@ from fitness.judges.tile_plan import DEFAULT_PLANS, PlanTable
 from fitness.processes.jailed_process import Meanwhile, nothing
 from fitness.scoring.judge_episodes import play_stack
 from fitness.scoring.judge_rows import judge_stack
-from fitness.scoring.score_sheet import Judged
+from fitness.scoring.score_sheet import ScoreSheet
 from fitness.scoring.user_scores import scorer_of
 from fitness.simulators.simulator import Environment
 from fitness.work.task import Task
@@ -31,7 +31,7 @@ class Examiner:
         self._simulator: Environment | None = None
         self._scorer = scorer_of(task, judge) if isinstance(task, Benchmark) else None
 
-    def examine(self, stack: Stack, judging: Judging, meanwhile: Meanwhile = nothing) -> Judged:
+    def examine(self, stack: Stack, judging: Judging, meanwhile: Meanwhile = nothing) -> ScoreSheet:
         """Returns the score sheet of a stack's rows on a split.
 
         Args:

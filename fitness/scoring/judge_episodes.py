@@ -24,10 +24,10 @@ from fitness.judges.judge import Failure, Judge
 from fitness.judges.policy_player import Player
 from fitness.judges.tile_plan import DEFAULT_PLANS, PlanTable, policy_plan
 from fitness.judges.tiles import Tile
-from fitness.processes import verdicts as verdict
+from fitness.processes import verdicts
 from fitness.processes.jailed_process import Meanwhile, nothing
 from fitness.processes.zygote import ZygoteGone
-from fitness.scoring.score_sheet import Judged, Sheet, check_graph, has_plugins
+from fitness.scoring.score_sheet import ScoreSheet, Sheet, check_graph, has_plugins
 from fitness.simulators.simulator import Environment
 from fitness.work.work_unit import Judging
 from population.errors import BenchmarkError, InvalidGraph, SimulatorFailed
@@ -58,7 +58,7 @@ def play_stack(
     judging: Judging,
     plans: PlanTable = DEFAULT_PLANS,
     meanwhile: Meanwhile = nothing,
-) -> Judged:
+) -> ScoreSheet:
     """Judges the rows of a stack by the episodes of a split, all tiers at once; merits are the returns.
 
     A row that crashes, hangs, eats memory or answers NaN gets its verdict; the others of its match play again, each alone in
@@ -101,7 +101,7 @@ class _Session:
             check_graph(self._stack.graph, self._episodes)
         except (BenchmarkError, InvalidGraph) as error:
             for row in rows:
-                self.sheet.fail(row, Failure(verdict.OUTPUT, verdict.one_line(str(error))))
+                self.sheet.fail(row, Failure(verdicts.OUTPUT, verdicts.one_line(str(error))))
             return
         lanes_of_row = len(self._judging.tiers) * len(self._seeds)
         count = 1 if has_plugins(self._stack.graph) else max(LANES_AT_ONCE // lanes_of_row, 1)
@@ -175,7 +175,7 @@ class _Session:
     def _score(self, rows: Sequence[int], played: Played) -> None:
         for row, is_finite in zip(rows, played.finite, strict=True):
             if not is_finite:
-                self.sheet.fail(row, Failure(verdict.NAN, "an answer is NaN or infinite"))
+                self.sheet.fail(row, Failure(verdicts.NAN, "an answer is NaN or infinite"))
         good = [row for row, is_finite in zip(rows, played.finite, strict=True) if is_finite]
         if not good:
             return

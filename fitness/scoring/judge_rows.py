@@ -15,11 +15,11 @@ from fitness.judges.judge import Failure, Judge
 from fitness.judges.scorer import Scorer
 from fitness.judges.tile_plan import DEFAULT_PLANS, PlanTable
 from fitness.judges.tiles import Outputs, Tile
-from fitness.processes import verdicts as verdict
+from fitness.processes import verdicts
 from fitness.processes.jailed_process import Meanwhile, nothing
-from fitness.scoring import user_scores as own_scores
+from fitness.scoring import user_scores
 from fitness.scoring.measure import measure
-from fitness.scoring.score_sheet import Judged, Sheet, check_graph, has_plugins
+from fitness.scoring.score_sheet import ScoreSheet, Sheet, check_graph, has_plugins
 from fitness.scoring.user_scores import OwnScores
 from fitness.work.work_unit import Judging
 from population.errors import BenchmarkError, InvalidGraph
@@ -42,7 +42,7 @@ def judge_stack(
     plans: PlanTable = DEFAULT_PLANS,
     meanwhile: Meanwhile = nothing,
     scorer: Scorer | None = None,
-) -> Judged:
+) -> ScoreSheet:
     """Judges the rows of a stack on one split, each tier in its order; all tiers in one pass.
 
     A row that crashes, hangs, eats memory or is not finite gets its verdict; the other rows of its tile are run again, each
@@ -53,7 +53,7 @@ def judge_stack(
         meanwhile: something short to do while the judge is at work with the first tile.
         scorer: of the benchmark's own function, where it has one; None: one is started for this call.
     """
-    with own_scores.lent(scorer, benchmark, judge) as lent:
+    with user_scores.lent(scorer, benchmark, judge) as lent:
         session = _Session(stack, benchmark, judge, judging, plans, meanwhile, lent)
         session.run()
     return session.sheet.judged
@@ -93,7 +93,7 @@ class _Session:
             check_graph(self._stack.graph, self._benchmark)
         except (BenchmarkError, InvalidGraph) as error:
             for row in rows:
-                self.sheet.fail(row, Failure(verdict.OUTPUT, verdict.one_line(str(error))))
+                self.sheet.fail(row, Failure(verdicts.OUTPUT, verdicts.one_line(str(error))))
             return
         if not self._judge.holds(self._key):
             self._judge.load(self._key, self._benchmark.inputs_of(self._judging.split))
@@ -155,7 +155,7 @@ class _Session:
             finite &= np.isfinite(array).all(axis=(1, 2))
         for row, is_finite in zip(rows, finite, strict=True):
             if not is_finite:
-                self.sheet.fail(row, Failure(verdict.NAN, "an output is NaN or infinite"))
+                self.sheet.fail(row, Failure(verdicts.NAN, "an output is NaN or infinite"))
         positions = np.flatnonzero(finite).tolist()
         own, kept = self._own_scores(rows, positions, outputs)
         good = [rows[positions[place]] for place in kept]
@@ -172,7 +172,7 @@ class _Session:
         if self._scorer is None or not positions:
             return OwnScores(), list(range(len(positions)))
         some = tuple(array[list(positions)] for array in outputs)
-        own = own_scores.score_outputs(self._scorer, self._benchmark, some, self._targets)
+        own = user_scores.score_outputs(self._scorer, self._benchmark, some, self._targets)
         return own, self._without_failures([rows[position] for position in positions], own)
 
     def _score_by_stack(self, rows: Sequence[int]) -> None:
@@ -182,7 +182,7 @@ class _Session:
         if not rows:
             return
         bare = self._bare.gather(rows)
-        own = own_scores.score_stack(self._scorer, self._benchmark, bare, self._judging, self._plan)
+        own = user_scores.score_stack(self._scorer, self._benchmark, bare, self._judging, self._plan)
         kept = self._without_failures(rows, own)
         good = [rows[place] for place in kept]
         for tier in range(len(self._judging.tiers) if good else 0):

@@ -20,7 +20,7 @@ from fitness.measures.targets import answers_of, loss_of
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredRows:
     """Scores of P candidates on N rows.
 
     Attributes:
@@ -33,7 +33,9 @@ class Measured:
     merits: Floats
 
 
-def measure(outputs: npt.NDArray[np.float32], targets: Sequence[npt.NDArray[Any]], benchmark: Benchmark) -> Measured:
+def measure(
+    outputs: npt.NDArray[np.float32], targets: Sequence[npt.NDArray[Any]], benchmark: Benchmark
+) -> MeasuredRows:
     """Returns the scores of finite outputs ``[P, S, N]`` against each target's values of the same rows."""
     found, first = [], 0
     for target, scale, values in zip(benchmark.targets, benchmark.scales, targets, strict=True):
@@ -43,7 +45,7 @@ def measure(outputs: npt.NDArray[np.float32], targets: Sequence[npt.NDArray[Any]
     wanted = [o.name for o in benchmark.objectives if o.kind == "score" and o.name not in own]
     scores = {name: _score(name, found, benchmark) for name in wanted}
     skills = np.concatenate([answers.skills for answers in found], axis=1)
-    return Measured(scores, skills, _merits(found, benchmark))
+    return MeasuredRows(scores, skills, _merits(found, benchmark))
 
 
 def _score(name: str, found: Sequence[ClassAnswers | NumberAnswers], benchmark: Benchmark) -> Floats:

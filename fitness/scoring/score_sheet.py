@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Judged:
+class ScoreSheet:
     """What judging gave for the n rows of a stack; see ``UnitResult``.
 
     ``merits``: float32 ``[n, T, N]``, what each sample of the split adds to the principal objective, for paired tests; of
@@ -75,7 +75,7 @@ class Sheet:
         if any(objective.name == "bytes" for objective in task.objectives):
             self._costs["bytes"] = _count(stack, judging, stack.graph.bytes)
         num, num_tiers = stack.num_rows, len(judging.tiers)
-        self.judged = Judged(
+        self.judged = ScoreSheet(
             verdicts=[verdict.OK] * num,
             details=[""] * num,
             scores=np.full((num, num_tiers, len(task.objectives)), np.nan),

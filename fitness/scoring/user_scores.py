@@ -17,7 +17,7 @@ from fitness.judges.judge import Judge, SubprocessJudge
 from fitness.judges.scorer import Scorer
 from fitness.judges.tile_plan import KernelPlan
 from fitness.judges.tiles import Outputs
-from fitness.processes import verdicts as verdict
+from fitness.processes import verdicts
 from fitness.processes.limits import Failure
 from fitness.work.work_unit import Judging
 from population.stacks.stack import Stack
@@ -93,7 +93,7 @@ def score_stack(scorer: Scorer, benchmark: Benchmark, stack: Stack, judging: Jud
                 else:
                     values[:, piece[0] : piece[-1] + 1, tier] = each
     for row in np.flatnonzero(~np.isfinite(values).all(axis=(0, 2))).tolist():
-        lost = Failure(verdict.NAN, "the scoring function returned NaN or infinity")
+        lost = Failure(verdicts.NAN, "the scoring function returned NaN or infinity")
         failures.setdefault(row, _of_the_function(lost))
     return OwnScores(dict(zip(names, values, strict=True)), failures)
 
@@ -123,4 +123,4 @@ def _channels(benchmark: Benchmark, array: npt.NDArray[np.float32]) -> dict[str,
 
 
 def _of_the_function(failure: Failure) -> Failure:
-    return replace(failure, detail=verdict.one_line(f"the fitness function: {failure.detail}"))
+    return replace(failure, detail=verdicts.one_line(f"the fitness function: {failure.detail}"))

@@ -20,8 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fitness.judges.tiles import bytes_of
-from fitness.processes import messages as wire
-from fitness.processes import verdicts as verdict
+from fitness.processes import messages, verdicts
 from fitness.processes.jailed_process import Cell
 from fitness.processes.limits import Failure, Limits
 from fitness.processes.zygote import Child, ZygoteGone
@@ -193,7 +192,7 @@ class Environment:
     def _ask(self, child: Child, kind: str, parts: Sequence[memoryview], lanes: int, num_bytes: int) -> bytes | Failure:
         """Returns a copy of what was answered. Raises: ZygoteGone."""
         fields = {"offsets": child.given.fill(parts), "lanes": lanes}
-        answer = self._cell.ask(child, wire.Message(kind, fields), "arrays")
+        answer = self._cell.ask(child, messages.Message(kind, fields), "arrays")
         if isinstance(answer, Failure):
             return answer
         return child.taken.memory[:num_bytes] if answer.fields.get("bytes") == num_bytes else self._cell.refuse()
@@ -201,7 +200,7 @@ class Environment:
     def _refuse_unless_finite(self, name: str, array: Floats) -> Failure | None:
         if np.isfinite(array).all():
             return None
-        return self._cell.refuse(f"{name} hold NaN or infinity", verdict.NAN)
+        return self._cell.refuse(f"{name} hold NaN or infinity", verdicts.NAN)
 
 
 def _floats(data: bytes, start: int, size: int) -> Floats:

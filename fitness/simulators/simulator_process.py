@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fitness.processes import messages as wire
+from fitness.processes import messages
 from fitness.processes.verdicts import WrongOutput
 from fitness.processes.zygote_server import CannotStart, Role, import_named, serve
 
@@ -22,7 +22,7 @@ LATE = ("numpy.char", "numpy.fft", "numpy.linalg", "numpy.ma", "numpy.polynomial
 AFTER_STEP = ("observations", "rewards", "terminated", "truncated")
 
 
-def prepare(start: wire.Message) -> Role:
+def prepare(start: messages.Message) -> Role:
     """Returns the role of environments; the factory is imported here and called in the child."""
     factory = _factory(start.fields["factory"], start.fields["arguments"])
     observation, action = start.fields["observation"], start.fields["action"]
@@ -30,11 +30,11 @@ def prepare(start: wire.Message) -> Role:
         importlib.import_module(name)
     made: list[Any] = []
 
-    def answer(message: wire.Message, given: mmap.mmap, taken: mmap.mmap) -> wire.Message:
+    def answer(message: messages.Message, given: mmap.mmap, taken: mmap.mmap) -> messages.Message:
         if not made:
             made.append(factory())
         if message.kind == "describe":
-            return wire.Message("described", made[0].describe())
+            return messages.Message("described", made[0].describe())
         lanes: int = message.fields["lanes"]
         offsets = message.fields["offsets"]
         shapes = {"observations": ([lanes, *observation], "<f4")}
@@ -67,7 +67,7 @@ def _given(memory: mmap.mmap, dtype: str, shape: Sequence[int], offset: int) -> 
     return np.frombuffer(memory, dtype=dtype, count=int(np.prod(shape)), offset=offset).reshape(shape).copy()
 
 
-def _write(found: Sequence[Any], shapes: Mapping[str, tuple[list[int], str]], taken: mmap.mmap) -> wire.Message:
+def _write(found: Sequence[Any], shapes: Mapping[str, tuple[list[int], str]], taken: mmap.mmap) -> messages.Message:
     """Writes the arrays one after the other. Raises: WrongOutput where one has another shape."""
     position = 0
     for value, (name, (shape, dtype)) in zip(found, shapes.items(), strict=True):
@@ -79,7 +79,7 @@ def _write(found: Sequence[Any], shapes: Mapping[str, tuple[list[int], str]], ta
         into = np.frombuffer(taken, dtype=dtype, count=array.size, offset=position).reshape(shape)
         into[...] = array
         position += into.nbytes
-    return wire.Message("arrays", {"bytes": position})
+    return messages.Message("arrays", {"bytes": position})
 
 
 if __name__ == "__main__":

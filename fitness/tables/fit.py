@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fitness.tables.kinds import Finding
+from fitness.tables.kinds import ColumnFinding
 from population.inputs.cells import Floats
 from population.inputs.columns import (
     MAX_NUMBER,
@@ -52,7 +52,7 @@ class Scaling:
     gaps: tuple[int, ...] = ()
 
 
-def fit_column(found: Finding, train: npt.NDArray[np.int64]) -> Column | None:
+def fit_column(found: ColumnFinding, train: npt.NDArray[np.int64]) -> Column | None:
     """Returns how a column's cells are read, from its training rows; None where they say nothing."""
     cells = found.cells[train]
     if found.kind == "category":

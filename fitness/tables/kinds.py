@@ -29,7 +29,7 @@ _NAMES_AN_IDENTIFIER = re.compile(r"(.*[_ ])?(id|uuid|guid|index|key)|.*Id|.*ID|
 
 
 @dataclass(frozen=True)
-class Finding:
+class ColumnFinding:
     """What a column holds. cells: in the kind's own form (float64 for numbers and truths, days for dates, text); note: what
     a person should know; gaps, decimal, order: as the decoder's columns have them."""
 
@@ -44,7 +44,7 @@ class Finding:
     num_distinct: int = 0
 
 
-def find_kind(name: str, cells: Cells, missing: Collection[str], wish: str | None = None) -> Finding:
+def find_kind(name: str, cells: Cells, missing: Collection[str], wish: str | None = None) -> ColumnFinding:
     """Returns what a column holds, or what a person wished it to be taken for.
 
     Raises:
@@ -58,7 +58,7 @@ def find_kind(name: str, cells: Cells, missing: Collection[str], wish: str | Non
         return _number(name, cells)
     if cells.dtype.kind == "M":
         days, _ = as_days(cells, missing)
-        return _counted(Finding(name, "date", days))
+        return _counted(ColumnFinding(name, "date", days))
     texts = as_text(cells, missing)
     counts = Counter(text for text in texts.tolist() if text is not None)
     if not counts:
@@ -66,11 +66,11 @@ def find_kind(name: str, cells: Cells, missing: Collection[str], wish: str | Non
     if len(counts) == 1 and counts.total() == len(cells):
         return _dropped(name, cells, f"holds one value only, {next(iter(counts))[:40]!r}")
     if len(counts) > 1 and all(text.lower() in TRUTHS for text in counts):
-        return _counted(Finding(name, "boolean", as_truths(cells, missing)[0]))
+        return _counted(ColumnFinding(name, "boolean", as_truths(cells, missing)[0]))
     return _number_or_date(name, cells, counts, missing) or _category(name, texts, counts)
 
 
-def _number_or_date(name: str, cells: Cells, counts: Counter[str], missing: Collection[str]) -> Finding | None:
+def _number_or_date(name: str, cells: Cells, counts: Counter[str], missing: Collection[str]) -> ColumnFinding | None:
     for decimal in (".", ","):
         values, bad = as_numbers(cells, missing, decimal)
         gaps = _gaps(cells, bad, counts)
@@ -87,7 +87,7 @@ def _number_or_date(name: str, cells: Cells, counts: Counter[str], missing: Coll
     note = _told_gaps(gaps, cells, "dates")
     if len([fit for fit in fits if len(fit[2]) == len(gaps)]) > 1:
         note = f"{note}; day before month or month before day: taken as day first (say date-mdy if not)".strip("; ")
-    return _counted(Finding(name, "date", days, note, gaps, order=order))
+    return _counted(ColumnFinding(name, "date", days, note, gaps, order=order))
 
 
 def _gaps(cells: Cells, bad: Flags, counts: Counter[str]) -> tuple[str, ...] | None:
@@ -107,9 +107,9 @@ def _told_gaps(gaps: tuple[str, ...], cells: Cells, what: str) -> str:
     return f"{shown} among {what} (row {row}): taken as missing"
 
 
-def _number(name: str, values: Cells, note: str = "") -> Finding:
+def _number(name: str, values: Cells, note: str = "") -> ColumnFinding:
     values = np.where(np.isinf(values), np.nan, values)
-    found = _counted(Finding(name, "number", values, note))
+    found = _counted(ColumnFinding(name, "number", values, note))
     known = len(values) - found.num_missing
     if not known:
         return _dropped(name, values, "holds no value")
@@ -123,23 +123,23 @@ def _number(name: str, values: Cells, note: str = "") -> Finding:
     return found
 
 
-def _category(name: str, texts: Cells, counts: Counter[str]) -> Finding:
+def _category(name: str, texts: Cells, counts: Counter[str]) -> ColumnFinding:
     total = counts.total()
     if total >= LEAST_ROWS_OF_AN_IDENTIFIER and len(counts) >= DISTINCT_SHARE * total:
         return _dropped(name, texts, f"{len(counts):,} different texts in {total:,} rows: an identifier, or free text")
     numbers = as_numbers(texts, ())[1]
     share = 1 - float(numbers.sum()) / total
     note = f"{share:.0%} numbers, the rest text: taken as categories" if share > 0 else ""
-    return Finding(name, "category", texts, note, num_missing=len(texts) - total, num_distinct=len(counts))
+    return ColumnFinding(name, "category", texts, note, num_missing=len(texts) - total, num_distinct=len(counts))
 
 
-def _as_wished(name: str, cells: Cells, missing: Collection[str], wish: str) -> Finding:
+def _as_wished(name: str, cells: Cells, missing: Collection[str], wish: str) -> ColumnFinding:
     if wish not in WISHES:
         raise BenchmarkError(f"data.columns.{name}: expected one of {', '.join(WISHES)}, got {wish!r}")
     if wish == "category":
         texts = as_text(cells, missing)
         known = [text for text in texts.tolist() if text is not None]
-        return Finding(name, "category", texts, num_missing=len(texts) - len(known), num_distinct=len(set(known)))
+        return ColumnFinding(name, "category", texts, num_missing=len(texts) - len(known), num_distinct=len(set(known)))
     order: DateOrder = "dmy" if wish == "date-dmy" else "mdy" if wish == "date-mdy" else "ymd"
     if wish == "number":
         kind, (values, bad) = "number", as_numbers(cells, missing)
@@ -153,10 +153,10 @@ def _as_wished(name: str, cells: Cells, missing: Collection[str], wish: str) -> 
             f"data.columns.{name}: row {row + 1} is no {wish}: {str(cells[row])[:80]!r} ({int(bad.sum())} such cells); "
             f"leave data.columns.{name} out, or empty such cells"
         )
-    return _counted(Finding(name, kind, values, "as asked", order=order))  # type: ignore[arg-type]
+    return _counted(ColumnFinding(name, kind, values, "as asked", order=order))  # type: ignore[arg-type]
 
 
-def _counted(found: Finding) -> Finding:
+def _counted(found: ColumnFinding) -> ColumnFinding:
     known = found.cells[~np.isnan(found.cells)]
     counted = _with(found, num_missing=len(found.cells) - len(known), num_distinct=len(np.unique(known)))
     if counted.kind != "number" and len(known) == 0:
@@ -166,11 +166,11 @@ def _counted(found: Finding) -> Finding:
     return counted
 
 
-def _with(found: Finding, **changes: object) -> Finding:
+def _with(found: ColumnFinding, **changes: object) -> ColumnFinding:
     from dataclasses import replace
 
     return replace(found, **changes)  # type: ignore[arg-type]
 
 
-def _dropped(name: str, cells: Cells, why: str) -> Finding:
-    return Finding(name, "dropped", cells, why)
+def _dropped(name: str, cells: Cells, why: str) -> ColumnFinding:
+    return ColumnFinding(name, "dropped", cells, why)

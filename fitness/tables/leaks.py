@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fitness.tables.kinds import Finding
+from fitness.tables.kinds import ColumnFinding
 from fitness.tables.target import TargetFinding
 
 #: With fewer rows a column may determine the target by chance.
@@ -21,7 +21,7 @@ LEAST_ROWS = 20
 EXACT = 1e-9
 
 
-def leak_of(found: Finding, target: TargetFinding) -> str:
+def leak_of(found: ColumnFinding, target: TargetFinding) -> str:
     """Returns in what way a column equals or determines the target, so that it is left out; "" where it does not."""
     values, codes = _codes(found.cells), _codes(target.values)
     num_rows, num_values, num_targets = len(codes), int(values.max()) + 1, int(codes.max()) + 1
@@ -37,7 +37,7 @@ def leak_of(found: Finding, target: TargetFinding) -> str:
     return ""
 
 
-def separates(found: Finding, target: TargetFinding) -> bool:
+def separates(found: ColumnFinding, target: TargetFinding) -> bool:
     """Returns whether a threshold on a column of numbers tells two classes apart without one mistake."""
     if found.kind not in ("number", "date") or len(target.classes) != 2 or len(target.values) < LEAST_ROWS:
         return False

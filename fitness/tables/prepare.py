@@ -22,7 +22,7 @@ from fitness.measures.metrics import Kind
 from fitness.measures.splits import DEFAULT_SHARES, KEY_BYTES, split_of_rows
 from fitness.measures.targets import Target
 from fitness.tables.fit import Scaling, fit_column, fit_scaling, rounded
-from fitness.tables.kinds import Finding, find_kind
+from fitness.tables.kinds import ColumnFinding, find_kind
 from fitness.tables.leaks import leak_of, separates
 from fitness.tables.target import TargetFinding, find_target
 from population.errors import BenchmarkError
@@ -152,7 +152,7 @@ def _with_target(table: RawTable, settings: TableSettings) -> tuple[dict[str, Ce
     return columns, find_target(name, columns[name], missing, settings.task), table.num_rows - count
 
 
-def _findings(columns: Mapping[str, Cells], table: RawTable, settings: TableSettings) -> list[Finding]:
+def _findings(columns: Mapping[str, Cells], table: RawTable, settings: TableSettings) -> list[ColumnFinding]:
     for name in settings.columns:
         if name not in columns and name not in table.unreadable:
             raise BenchmarkError(f"data.columns.{name}: there is no such column{suggest(name, columns)}")
@@ -163,14 +163,14 @@ def _findings(columns: Mapping[str, Cells], table: RawTable, settings: TableSett
              for name, cells in columns.items() if name != settings.target]  # fmt: skip
     no_cells: Cells = np.empty(0, dtype=object)
     return found + [
-        Finding(name, "dropped", no_cells, f"of type {kind}, which is no cell")
+        ColumnFinding(name, "dropped", no_cells, f"of type {kind}, which is no cell")
         for name, kind in table.unreadable.items()
     ]
 
 
 def _without_leaks(
-    found: Sequence[Finding], target: TargetFinding, settings: TableSettings
-) -> tuple[list[Finding], list[str]]:
+    found: Sequence[ColumnFinding], target: TargetFinding, settings: TableSettings
+) -> tuple[list[ColumnFinding], list[str]]:
     """Returns the findings with columns dropped that give the target away, and what to tell."""
     notes, kept = [], []
     for finding in found:
@@ -190,7 +190,7 @@ def _without_leaks(
     return kept, notes
 
 
-def _required(used: Sequence[Any], found: Sequence[Finding], settings: TableSettings) -> Sequence[Any]:
+def _required(used: Sequence[Any], found: Sequence[ColumnFinding], settings: TableSettings) -> Sequence[Any]:
     if not used:
         reasons = "; ".join(f"{finding.name}: {finding.note}" for finding in found[:5]) or "there is no other column"
         raise BenchmarkError(
@@ -199,7 +199,7 @@ def _required(used: Sequence[Any], found: Sequence[Finding], settings: TableSett
     return used
 
 
-def _row_keys(used: Sequence[Finding], num_rows: int) -> npt.NDArray[np.uint8]:
+def _row_keys(used: Sequence[ColumnFinding], num_rows: int) -> npt.NDArray[np.uint8]:
     """Returns 32 bytes a row that follow from its values alone, whatever the order of columns, ``[R, 32]``."""
     words = np.empty((num_rows, len(used)), dtype="<u8")
     for place, finding in enumerate(sorted(used, key=lambda item: item.name)):
@@ -222,7 +222,7 @@ def _check_train(target: TargetFinding, train: npt.NDArray[np.int64], settings: 
         )
 
 
-def _blank(finding: Finding, train: npt.NDArray[np.int64]) -> Finding:
+def _blank(finding: ColumnFinding, train: npt.NDArray[np.int64]) -> ColumnFinding:
     why = "fewer than two values stand twice" if finding.kind == "category" else "one value only"
     return replace(finding, kind="dropped", note=f"{why} in the {len(train):,} training rows")
 
@@ -230,7 +230,7 @@ def _blank(finding: Finding, train: npt.NDArray[np.int64]) -> Finding:
 def _report(
     table: RawTable,
     target: TargetFinding,
-    found: Sequence[Finding],
+    found: Sequence[ColumnFinding],
     notes: Sequence[str],
     num_rows: int,
     settings: TableSettings,

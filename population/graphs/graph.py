@@ -19,7 +19,7 @@ from blake3 import blake3
 
 from population.encoding.cbor import encode
 from population.errors import FormatError, InvalidGraph
-from population.graphs import shape_inference as inference
+from population.graphs import shape_inference
 from population.graphs.nodes import (
     EMPTY,
     Channel,
@@ -84,11 +84,13 @@ class OpGraph:
             raise InvalidGraph(f"graph: {len(every)} nodes where at most {MAX_NODES} are allowed: split the block")
         kept = {name: tuple(normalise(node) for node in chain) for name, chain in sorted(filters.items()) if chain}
         own = [normalise(node) for node in nodes]
-        inference.check_names(own, kept, names)
-        kept = {name: inference.arrange(chain, [name], f"filters.{name}") for name, chain in kept.items()}
-        arranged = inference.arrange(own, names)
+        shape_inference.check_names(own, kept, names)
+        kept = {name: shape_inference.arrange(chain, [name], f"filters.{name}") for name, chain in kept.items()}
+        arranged = shape_inference.arrange(own, names)
         wanted = _check_outputs(outputs, arranged, free)
-        found = inference.infer(channels, inference.schedule_of(channels, arranged, kept), symbols, dict(free))
+        found = shape_inference.infer(
+            channels, shape_inference.schedule_of(channels, arranged, kept), symbols, dict(free)
+        )
         _check_use(found, wanted, arranged, symbols)
         named = {node.name: node.parameters for node in found.schedule}
         arranged = tuple(_with_parameters(node, named[node.name]) for node in arranged)

@@ -36,7 +36,7 @@ _FEW: Final = 10
 
 
 @dataclass(frozen=True)
-class Check:
+class Comparison:
     """How many seeded inputs two models are compared on, and how many of them are computed together."""
 
     num_inputs: int
@@ -48,17 +48,17 @@ class Check:
             yield seeded_inputs(graph, min(self.at_once, self.num_inputs - first), seed, first)
 
 
-def check_of(graph: OpGraph) -> Check:
+def check_of(graph: OpGraph) -> Comparison:
     """The check of a graph: ``NUM_INPUTS`` where that is cheap, fewer where samples are large or long to compute, none where
     a single one would take more memory or time than checking may.
     """
     work = sample_work(graph)
     if sample_bytes(graph) > MOST_SAMPLE_BYTES or work > MOST_SAMPLE_WORK:
-        return Check(0, 1)
+        return Comparison(0, 1)
     shapes = [dims.sizes(graph.value_shapes[node], graph.symbols) for _, node in graph.outputs]
     output_bytes = max(1, sum(4 * math.prod(shape) for shape in shapes))
     count = max(1, min(NUM_INPUTS, WORK // work, OUTPUT_BYTES // output_bytes))
-    return Check(count, samples_at_once(graph, count))
+    return Comparison(count, samples_at_once(graph, count))
 
 
 def seeded_inputs(

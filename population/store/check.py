@@ -19,7 +19,7 @@ from population.encoding.cbor import decode
 from population.encoding.cid import cid_of, parse_cid
 from population.errors import DamageError, FormatError, InfrastructureError, InputError, NotFound, StorageError
 from population.files.local_files import FileSystem
-from population.store.damage import Check, Damage
+from population.store.damage import Damage, StoreReport
 from population.store.heads import Heads
 from population.store.objects import MAX_MANIFEST_BYTES, MAX_OBJECT_BYTES, ReadLeaf, check_format, links_of, object_path
 from population.store.row_packs import Packs
@@ -39,7 +39,7 @@ def check_store(
     needed: Mapping[str, str] | None = None,
     build: Build | None = None,
     progress: Progress = lambda done, total: None,
-) -> Check:
+) -> StoreReport:
     """Reads a home's whole store and says what of it is not what was written.
 
     Args:
@@ -114,12 +114,12 @@ class _Checking:
         self._mark_truncated()
         self._forget_purged()
 
-    def answer(self) -> Check:
+    def answer(self) -> StoreReport:
         """Returns the check, each damage with the heads that it concerns."""
         damaged = [self._with_heads(damage) for damage in self.damaged.values()]
         order = sorted(damaged, key=lambda each: (not each.standing, not each.heads, each.object, each.kind))
         counts = (len(self.names), self.num_packs, len(self.entries))
-        return Check(*counts, tuple(order), tuple(sorted(self.unreadable.items())), tuple(self.notes))
+        return StoreReport(*counts, tuple(order), tuple(sorted(self.unreadable.items())), tuple(self.notes))
 
     # ---- objects -------------------------------------------------------------------------------------------------
 

@@ -48,7 +48,7 @@ class Damage:
 
 
 @dataclass(frozen=True)
-class Check:
+class StoreReport:
     """The answer. objects, packs, heads: how many were looked at; unreadable: files that the machine did not give, and why."""
 
     objects: int

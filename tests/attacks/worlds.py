@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fitness.jail import seccomp as bpf
+from fitness.jail import seccomp
 from fitness.jail.syscalls import X86_64, Machine
 from tests.attacks.toolkit import SYSCALLS, call, libc
 
@@ -47,25 +47,27 @@ class World:
     """Whether its processes are root, and what is refused to them."""
 
     is_root: bool
-    rules: tuple[bpf.Rule, ...] = ()
+    rules: tuple[seccomp.Rule, ...] = ()
     has_namespaces: bool = True
     has_landlock: bool = True
 
 
-def _refused(names: Sequence[str], code: int = errno.EPERM) -> tuple[bpf.Rule, ...]:
-    return tuple(bpf.Rule(name, refusal=code, allowed=False) for name in names)
+def _refused(names: Sequence[str], code: int = errno.EPERM) -> tuple[seccomp.Rule, ...]:
+    return tuple(seccomp.Rule(name, refusal=code, allowed=False) for name in names)
 
 
 _PLAIN_FORKS = (
-    bpf.Rule("clone", (bpf.Check(0, 0, mask=EVERY_NEW_NAMESPACE),)),
+    seccomp.Rule("clone", (seccomp.ArgumentCheck(0, 0, mask=EVERY_NEW_NAMESPACE),)),
     *_refused(["clone3"], errno.ENOSYS),
 )
 _NO_NAMESPACES = (*_PLAIN_FORKS, *_refused(["unshare", "setns"]))
 _CONTAINER = (
     *_PLAIN_FORKS,
     *_refused(CONTAINER_REFUSES),
-    bpf.Rule("personality", (bpf.Check(0, PERSONALITIES[0], others=PERSONALITIES[1:]),)),
-    bpf.Rule("socket", (bpf.Check(0, 0, others=tuple(family for family in range(1, 64) if family != 40)),)),
+    seccomp.Rule("personality", (seccomp.ArgumentCheck(0, PERSONALITIES[0], others=PERSONALITIES[1:]),)),
+    seccomp.Rule(
+        "socket", (seccomp.ArgumentCheck(0, 0, others=tuple(family for family in range(1, 64) if family != 40)),)
+    ),
 )
 WORLDS = {
     "root": World(is_root=True),
@@ -95,16 +97,16 @@ def take_away(world: str) -> None:
     """Refuses what the world lacks, for this process and all it starts."""
     if not WORLDS[world].rules:
         return
-    program = bytearray(bpf.assemble(_MACHINE, WORLDS[world].rules))
-    allowing = bpf.assemble(_MACHINE, [bpf.Rule("read")])[-16:-8]  # the instruction that ends this rule
-    assert allowing[4:] == bpf.ALLOW.to_bytes(4, "little")
+    program = bytearray(seccomp.assemble(_MACHINE, WORLDS[world].rules))
+    allowing = seccomp.assemble(_MACHINE, [seccomp.Rule("read")])[-16:-8]  # the instruction that ends this rule
+    assert allowing[4:] == seccomp.ALLOW.to_bytes(4, "little")
     for place in (2, 5, len(program) // 8 - 1):  # foreign interfaces, and whatever no rule names
         program[8 * place : 8 * place + 8] = allowing
     with contextlib.suppress(OSError):  # root need not promise anything, and some attacks look whether it had to
-        bpf.install(bytes(program))
+        seccomp.install(bytes(program))
         return
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    bpf.install(bytes(program))
+    seccomp.install(bytes(program))
 
 
 def can_have_namespaces(world: str) -> bool:

@@ -11,7 +11,7 @@ from evolve import doctor
 from evolve.home.home import Home
 
 
-def found(home: Path, **others: bool) -> dict[str, doctor.Check]:
+def found(home: Path, **others: bool) -> dict[str, doctor.MachineCheck]:
     return {check.name: check for check in doctor.examine(home, **others)}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fitness.evaluators.dispatch import Dispatch, Run
+from fitness.evaluators.dispatch import Dispatch, Try
 from fitness.work.object_table import Holdings
 from population.errors import LineageCorrupt
 from population.lineage.format.records import Commit
@@ -89,9 +89,9 @@ def _violation_under_some_seed(match: str) -> None:
 
 
 def test_it_notices_an_answer_that_counts_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    ended: dict[int, Run[object]] = {}
+    ended: dict[int, Try[object]] = {}
 
-    def end(dispatch: Dispatch[object, bytes], number: int) -> Run[object] | None:
+    def end(dispatch: Dispatch[object, bytes], number: int) -> Try[object] | None:
         run = dispatch._runs.pop(number, None)
         if run is not None:
             dispatch._idle.append(run.seat)

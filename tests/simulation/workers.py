@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fitness.benchmarks.benchmark import Benchmark
-from fitness.evaluators.dispatch import Dispatch, Run
-from fitness.processes import verdicts as verdict
+from fitness.evaluators.dispatch import Dispatch, Try
+from fitness.processes import verdicts
 from fitness.work.object_table import MAX_TRIES, Holdings, ObjectTable
 from fitness.work.work_unit import UnitResult, WorkUnit
 from tests.simulation.disk import Disk
@@ -115,7 +115,7 @@ class SimulatedEvaluator:
             failed = [
                 detail
                 for cause, detail in zip(result.verdicts, result.details, strict=True)
-                if cause == verdict.INFRA_FAILURE
+                if cause == verdicts.INFRA_FAILURE
             ]
             self.exhausted[result.unit_id] = failed[0] if failed else ""
         self._send_units()
@@ -187,7 +187,7 @@ class SimulatedEvaluator:
             seat.heard_until = at
         return at - self._world.seconds
 
-    def _work(self, run: Run[Seat], cargo: dict[bytes, bytes], forget: list[bytes]) -> Callable[[], None]:
+    def _work(self, run: Try[Seat], cargo: dict[bytes, bytes], forget: list[bytes]) -> Callable[[], None]:
         def arrived() -> None:
             if run.seat.is_alive:
                 for digest in forget:
@@ -197,7 +197,7 @@ class SimulatedEvaluator:
 
         return arrived
 
-    def _judge(self, run: Run[Seat]) -> None:
+    def _judge(self, run: Try[Seat]) -> None:
         world, weather, seat = self._world, self._world.weather, run.seat
         is_last_try = self._tries[run.unit.unit_id] >= MAX_TRIES or not self._dispatch.is_running(run.number)
         is_doomed = self._doom.falls_on(run.unit)
@@ -222,7 +222,7 @@ class SimulatedEvaluator:
             service_s = world.rng.uniform(0.01, 2.0)
         world.later(service_s, lambda: self._answer(run))
 
-    def _die(self, run: Run[Seat]) -> None:
+    def _die(self, run: Try[Seat]) -> None:
         """Dies before its work, or after it with the answer on the way or lost; the driver hears of it."""
         self._world.counts["worker deaths"] += 1
         if self._world.chance(0.5):
@@ -230,7 +230,7 @@ class SimulatedEvaluator:
         run.seat.is_alive = False
         self._tell(run.seat, lambda: self._lost(run.seat, "the worker died"))
 
-    def _answer(self, run: Run[Seat]) -> None:
+    def _answer(self, run: Try[Seat]) -> None:
         if not run.seat.is_alive:
             return
         try:
@@ -253,7 +253,7 @@ class SimulatedEvaluator:
     def _tell(self, seat: Seat, action: Callable[[], object]) -> None:
         self._world.later(self._delay(seat, to_worker=False), lambda: _do(action))
 
-    def _read(self, run: Run[Seat], digest: bytes) -> bytes:
+    def _read(self, run: Try[Seat], digest: bytes) -> bytes:
         if self._world.weather.is_ordered:
             found = run.seat.objects.get(digest)
         elif digest in self._objects:

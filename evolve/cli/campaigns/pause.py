@@ -10,7 +10,7 @@ import typer
 from evolve.cli.shared import options, output
 
 if TYPE_CHECKING:
-    from evolve.driver.requests import Desk
+    from evolve.driver.requests import RequestFolder
     from evolve.home.home import Home
 
 POLL_S = 0.1
@@ -91,14 +91,14 @@ def the_one(home: Home, campaign: str | None, states: tuple[str, ...], verb: str
 
 
 def _ask(verb: str, campaign: str | None, wait_s: float, now: bool, as_json: bool, home: Home) -> None:
-    from evolve.driver.requests import WISHES, Desk
+    from evolve.driver.requests import REQUESTS, RequestFolder
 
     handle = the_one(home, campaign, ("running",), verb)
-    wanted = WISHES[verb]
+    wanted = REQUESTS[verb]
     began = time.monotonic()
     is_asked = home.is_running(handle)
     if is_asked:
-        _wait(home, handle, Desk(home.files, home.campaign_dir(handle)), verb, now, began + wait_s)
+        _wait(home, handle, RequestFolder(home.files, home.campaign_dir(handle)), verb, now, began + wait_s)
     state = home.state_of(handle)
     is_obeyed = state == wanted
     value = {
@@ -115,14 +115,14 @@ def _ask(verb: str, campaign: str | None, wait_s: float, now: bool, as_json: boo
     raise typer.Exit(0 if is_obeyed or (is_asked and not wait_s) else 1)
 
 
-def _wait(home: Home, handle: str, desk: Desk, verb: str, now: bool, deadline: float) -> None:
+def _wait(home: Home, handle: str, requests: RequestFolder, verb: str, now: bool, deadline: float) -> None:
     """Asks, and asks whoever drives next too, until nobody drives or the time is up."""
     asked, next_look = "", 0.0
     while True:
-        driver = desk.driver()
+        driver = requests.driver()
         if driver is not None and driver["token"] != asked:
             asked = str(driver["token"])
-            desk.ask(verb, asked, at_once=now)
+            requests.ask(verb, asked, at_once=now)
         moment = time.monotonic()
         if moment >= next_look or driver is None:
             if not home.is_running(handle):

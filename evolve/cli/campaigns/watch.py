@@ -55,17 +55,17 @@ def watch(
 
 def follow(home: Home, handle: str, show: Callable[[list[dict[str, Any]]], None]) -> str:
     """Shows every step as it is committed, several at once where several are new; returns the state it ends in."""
-    from evolve.driver.requests import Desk
+    from evolve.driver.requests import RequestFolder
     from population.lineage.journal.follow import Follower
 
     follower = Follower(home.files, home.root, handle)
-    desk = Desk(home.files, home.campaign_dir(handle))
+    requests = RequestFolder(home.files, home.campaign_dir(handle))
     told: dict[str, Any] = {"campaign": handle, "quarantined": 0}
     next_look = 0.0
     while True:
         moment = time.monotonic()
         is_over = False
-        if moment >= next_look or desk.driver() is None:
+        if moment >= next_look or requests.driver() is None:
             is_over, next_look = not home.is_running(handle), moment + LOOK_EVERY_S
         steps = [told := step_of(told, commit) for commit in follower.news()]
         if steps:

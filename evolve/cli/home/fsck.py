@@ -11,7 +11,7 @@ from evolve.cli.shared import options, output
 from evolve.cli.shared.helptext import help_of
 
 if TYPE_CHECKING:
-    from population.lineage.journal.fsck import Report
+    from population.lineage.journal.fsck import LogReport
 
 app = typer.Typer(no_args_is_help=True, help="Check what is kept, and restore what is damaged from a copy.")
 
@@ -57,7 +57,7 @@ def lineage(
     raise typer.Exit(1 if any(report.damaged for report in reports) else 0)
 
 
-def _repaired(root: Path, handle: str, source: Path) -> Report:
+def _repaired(root: Path, handle: str, source: Path) -> LogReport:
     from evolve.home.home import Home
     from population.files.local_files import LocalFiles
     from population.lineage.journal.fsck import check_lineage, lineages_of
@@ -76,7 +76,7 @@ def _repaired(root: Path, handle: str, source: Path) -> Report:
     return done.report
 
 
-def _as_value(reports: list[Report]) -> dict[str, Any]:
+def _as_value(reports: list[LogReport]) -> dict[str, Any]:
     lineages = [
         {
             "handle": report.handle,
@@ -92,7 +92,7 @@ def _as_value(reports: list[Report]) -> dict[str, Any]:
     return {"ok": not any(report.damaged for report in reports), "lineages": lineages}
 
 
-def _tell(reports: list[Report], root: Path) -> None:
+def _tell(reports: list[LogReport], root: Path) -> None:
     if not reports:
         output.note(f"no lineages in {root}")
     for report in reports:

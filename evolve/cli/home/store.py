@@ -12,7 +12,7 @@ from evolve.cli.shared import options, output
 from evolve.cli.shared.helptext import help_of
 
 if TYPE_CHECKING:
-    from population.store.damage import Check
+    from population.store.damage import StoreReport
 
 app = typer.Typer(no_args_is_help=True, help="Look after the block store.")
 
@@ -55,7 +55,7 @@ def _progress() -> Callable[[int, int], None]:
     return tell
 
 
-def _tell(check: Check) -> None:
+def _tell(check: StoreReport) -> None:
     counts = f"{check.objects:,} objects, {check.packs:,} packs, {check.heads:,} heads"
     if check.damaged:
         output.say(f"DAMAGED: {len(check.damaged):,} of {counts}")

@@ -35,7 +35,7 @@ REPORT_FILE = "report.html"
 
 
 @dataclass(frozen=True)
-class Report:
+class CampaignPage:
     """The page of a campaign. html: UTF-8. num_shown, num_left_out: individuals of its family tree."""
 
     campaign: str
@@ -47,7 +47,7 @@ class Report:
 
 def make_report(
     home: Home, handle: str, clock: Clock | None = None, unread: Callable[[str], None] = lambda text: None
-) -> Report:
+) -> CampaignPage:
     """Returns the report of a campaign as it stands, whether it is over or not; nothing is changed or computed again.
 
     Args:
@@ -65,7 +65,7 @@ def make_report(
         content = _content(home, evidence, standing, config, leaves_of(home, unread))
     content["made"] = datetime.fromtimestamp((clock or SystemClock()).now(), UTC)
     ancestry = content["family"]["ancestry"]
-    return Report(handle, standing["state"], render(content), len(ancestry.kinsmen), ancestry.num_left_out)
+    return CampaignPage(handle, standing["state"], render(content), len(ancestry.kinsmen), ancestry.num_left_out)
 
 
 def _content(

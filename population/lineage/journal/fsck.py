@@ -40,7 +40,7 @@ _REMEDIES = re.compile(r"\. (?:Nothing before|Restore this)")
 
 
 @dataclass(frozen=True)
-class Finding:
+class LogDamage:
     """One damage. ``position`` is the byte it begins at, None where only the whole file can be judged."""
 
     file: Path
@@ -50,12 +50,12 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Report:
+class LogReport:
     """One lineage: ``commits`` is how many are whole from the beginning, without a gap."""
 
     handle: str
     commits: int
-    damaged: tuple[Finding, ...] = ()
+    damaged: tuple[LogDamage, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -64,12 +64,12 @@ class _Look:
     """A report in the making."""
 
     handle: str
-    damaged: list[Finding] = field(default_factory=list)
+    damaged: list[LogDamage] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def find(self, file: Path, position: int | None, what: str) -> None:
         remedy = f"evolve fsck lineage {self.handle} --repair FROM, where FROM is another home with it, or a copy"
-        self.damaged.append(Finding(file, position, what, remedy))
+        self.damaged.append(LogDamage(file, position, what, remedy))
 
     def find_error(self, file: Path, error: LineageCorrupt) -> None:
         told = _POSITION.search(str(error))
@@ -92,7 +92,7 @@ def lineages_of(files: FileSystem, home: Path) -> list[str]:
     return sorted(found)
 
 
-def check_lineage(files: FileSystem, home: Path, handle: str) -> Report:
+def check_lineage(files: FileSystem, home: Path, handle: str) -> LogReport:
     """Checks one lineage, also while it is written, and changes nothing.
 
     Raises: NotFound where the home holds nothing of it; NewerHome; StorageError.
@@ -107,20 +107,20 @@ def check_lineage(files: FileSystem, home: Path, handle: str) -> Report:
     return report
 
 
-def _check(files: FileSystem, home: Path, handle: str) -> Report:
+def _check(files: FileSystem, home: Path, handle: str) -> LogReport:
     look = _Look(handle)
     try:
         manifest = read_manifest(files, home, handle)
     except LineageCorrupt as error:
         look.find_error(segments_dir(home, handle) / MANIFEST, error)
         _check_loose_journals(files, home, look)
-        return Report(handle, 0, tuple(look.damaged), tuple(look.notes))
+        return LogReport(handle, 0, tuple(look.damaged), tuple(look.notes))
     sealed = _check_segments(files, home, manifest, look)
     commits = _check_journal(files, home, manifest, look)
     for path in leftovers_of(files, home, manifest):
         look.notes.append(f"{path}: left by a seal that was cut short; the next writer removes it")
     commits = sealed + commits if sealed == manifest.next_step else sealed
-    return Report(handle, commits, tuple(look.damaged), tuple(look.notes))
+    return LogReport(handle, commits, tuple(look.damaged), tuple(look.notes))
 
 
 def _check_segments(files: FileSystem, home: Path, manifest: Manifest, look: _Look) -> int:

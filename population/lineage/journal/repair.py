@@ -15,7 +15,7 @@ from population.files.local_files import FileSystem
 from population.lineage.format.commits import Chunk, chunk_of_frames, commits_of, encode_commit
 from population.lineage.format.frames import COMMIT, intact_frames
 from population.lineage.format.records import Commit
-from population.lineage.journal.fsck import Report, check_lineage, lineages_of, prefix_of
+from population.lineage.journal.fsck import LogReport, check_lineage, lineages_of, prefix_of
 from population.lineage.journal.reader import LineageReader
 from population.lineage.journal.segments import (
     MANIFEST,
@@ -36,7 +36,7 @@ DAMAGED = "damaged"
 class Repair:
     """What a repair did: the report afterwards, the files it restored, where it set the damaged ones aside."""
 
-    report: Report
+    report: LogReport
     restored: tuple[Path, ...] = ()
     set_aside: tuple[Path, ...] = ()
 

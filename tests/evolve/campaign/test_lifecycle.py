@@ -16,7 +16,7 @@ from evolve.campaign.lineage_rows import population_id
 from evolve.campaign.state import Turn
 from evolve.campaign.transition import accept, begin
 from evolve.driver.loop import Hands, drive
-from evolve.driver.requests import Desk, Interrupted, Wish
+from evolve.driver.requests import Interrupted, Request, RequestFolder
 from evolve.planning.plan import Plan
 from evolve.recovery.replay import replay
 from evolve.recovery.shelf import MemoryShelf
@@ -63,7 +63,7 @@ def _written_until_paused(plan: Plan, wanted: int) -> list[Commit]:
     """Returns what a campaign writes that is asked to pause once so many commits are written."""
     written: list[Commit] = []
     evaluator = InProcessEvaluator(plan.benchmark, small.MATERIALISE)
-    hands = replace(_hands(evaluator, written), wish=lambda: Wish("paused") if len(written) >= wanted else None)
+    hands = replace(_hands(evaluator, written), request=lambda: Request("paused") if len(written) >= wanted else None)
     with pytest.raises(Interrupted) as ended:
         drive(plan, begin(plan), hands)
     assert ended.value.state == "paused"
@@ -73,7 +73,7 @@ def _written_until_paused(plan: Plan, wanted: int) -> list[Commit]:
 def test_a_wish_at_once_does_not_wait_for_the_step() -> None:
     plan = plan_of_kind("ga")
     written: list[Commit] = []
-    hands = replace(_hands(Never(), written), wish=lambda: Wish("stopped", at_once=True))  # type: ignore[arg-type]
+    hands = replace(_hands(Never(), written), request=lambda: Request("stopped", at_once=True))  # type: ignore[arg-type]
     with pytest.raises(Interrupted, match="stopped"):
         drive(plan, Turn(begin(plan).state), hands)
     assert [commit.rows["campaigns"][0]["state"] for commit in written] == ["stopped"]
@@ -127,20 +127,20 @@ def _hands(evaluator: InProcessEvaluator, commits: list[Commit]) -> Hands:
 
 
 def test_a_driver_obeys_only_what_was_asked_of_it_and_not_of_the_one_before() -> None:
-    desk = Desk(MemoryFiles(), Path("/campaign"))
-    assert desk.driver() is None
-    first = desk.sit_down()
-    desk.ask("pause", first)
-    assert desk.wish(first) == Wish("paused")
-    second = desk.sit_down()  # the first one died before it looked
-    assert desk.wish(second) is None
-    desk.ask("stop", first)  # somebody had read the first one's token
-    assert desk.wish(second) is None
-    desk.ask("stop", second, at_once=True)
-    assert desk.wish(second) == Wish("stopped", at_once=True)
-    desk.leave()
-    assert (desk.driver(), desk.wish(second)) == (None, None)
-    desk.leave()
+    requests = RequestFolder(MemoryFiles(), Path("/campaign"))
+    assert requests.driver() is None
+    first = requests.take()
+    requests.ask("pause", first)
+    assert requests.request(first) == Request("paused")
+    second = requests.take()  # the first one died before it looked
+    assert requests.request(second) is None
+    requests.ask("stop", first)  # somebody had read the first one's token
+    assert requests.request(second) is None
+    requests.ask("stop", second, at_once=True)
+    assert requests.request(second) == Request("stopped", at_once=True)
+    requests.leave()
+    assert (requests.driver(), requests.request(second)) == (None, None)
+    requests.leave()
 
 
 @pytest.mark.parametrize("kind", ALL)

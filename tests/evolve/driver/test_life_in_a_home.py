@@ -15,7 +15,7 @@ from evolve.campaign.summary import Progress
 from evolve.driver import launch as launching
 from evolve.driver.disk_full import RESERVE_FILE, DiskFull
 from evolve.driver.launch import launch
-from evolve.driver.requests import Desk, Interrupted
+from evolve.driver.requests import Interrupted, RequestFolder
 from evolve.home.home import Home
 from evolve.recovery.forked_plan import plan_in
 from evolve.tracking.protocol import NullTracker
@@ -55,11 +55,11 @@ def _asking(home: Home, verb: str, step: int) -> Callable[[Progress], None]:
     """Returns a progress that asks the driver for something as soon as so many steps are committed."""
 
     def ask(progress: Progress) -> None:
-        desk = Desk(home.files, home.campaign_dir(whole.HANDLE))
-        driver = desk.driver()
+        requests = RequestFolder(home.files, home.campaign_dir(whole.HANDLE))
+        driver = requests.driver()
         assert driver is not None
         if whole.num_commits(home.root) >= step:
-            desk.ask(verb, str(driver["token"]))
+            requests.ask(verb, str(driver["token"]))
 
     return ask
 

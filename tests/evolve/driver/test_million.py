@@ -19,7 +19,7 @@ from evolve.driver import launch as launching
 from evolve.driver.launch import launch
 from evolve.home.home import Home
 from evolve.planning.plan import Plan, make_plan
-from evolve.recovery import checkpoints as checkpoint
+from evolve.recovery import checkpoints
 from evolve.tracking.protocol import NullTracker
 from fitness.work.work_unit import WorkUnit
 from population.clock import SystemClock
@@ -83,14 +83,14 @@ def _asked_first(
 
     with patch.context() as inner:
         inner.setattr(quick.QuickEvaluator, "submit", first)
-        newest = checkpoint.Checkpoints.newest
+        newest = checkpoints.Checkpoints.newest
 
-        def found(self: checkpoint.Checkpoints, chain_at: Any) -> Any:
+        def found(self: checkpoints.Checkpoints, chain_at: Any) -> Any:
             state = newest(self, chain_at)
             replayed.append(commits - (state.step if state is not None else 0))
             return state
 
-        inner.setattr(checkpoint.Checkpoints, "newest", found)
+        inner.setattr(checkpoints.Checkpoints, "newest", found)
         began = time.monotonic()
         with pytest.raises(Asked):
             _run(home, kind, individuals, population, lambda _: None)
@@ -119,7 +119,7 @@ def _kill_and_go_on(
         f"{kind}, {individuals} individuals of a population of {population}: built in {built:.0f} s; after kill -9 "
         f"reopened in {reopened:.2f} s, first new candidate asked after {first:.2f} s, {replayed} steps replayed"
     )
-    assert replayed * population <= 2 * checkpoint.EVERY_BIRTHS
+    assert replayed * population <= 2 * checkpoints.EVERY_BIRTHS
     assert reopened < 5.0
     assert first < 20.0
 
@@ -128,7 +128,7 @@ def _kill_and_go_on(
 def test_thousands_of_individuals_are_gone_on_with_from_a_checkpoint(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: Callable[[str], None]
 ) -> None:
-    monkeypatch.setattr(checkpoint, "EVERY_BIRTHS", 512)
+    monkeypatch.setattr(checkpoints, "EVERY_BIRTHS", 512)
     _kill_and_go_on(tmp_path / "h", kind, 5_000, 128, monkeypatch, told)
 
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pytest
 from blake3 import blake3
 
-from evolve.home.jailed_query import Answer, ask
+from evolve.home.jailed_query import QueryAnswer, ask
 from population.clock import ManualClock
 from population.errors import InputError
 from population.files.local_files import LocalFiles
@@ -100,18 +100,18 @@ def everything_refused() -> list[Any]:
     return list(itertools.chain.from_iterable(map(refused, hostile_sql.REFUSED)))
 
 
-def answer_of(planted: Planted, sql: str) -> Answer:
+def answer_of(planted: Planted, sql: str) -> QueryAnswer:
     """Asks as ``evolve query`` does, with secrets in the variables around."""
     secret_rows, secret_list, secret_columns, secret_value = SECRET_TABLE, [SECRET], {"password": [SECRET]}, SECRET
     try:
         return ask(planted.home, sql, LIMITS)
     except InputError as error:  # refused before any process was started
-        return Answer(error=error)
+        return QueryAnswer(error=error)
     finally:
         del secret_rows, secret_list, secret_columns, secret_value
 
 
-def check_refused(planted: Planted, sql: str) -> Answer:
+def check_refused(planted: Planted, sql: str) -> QueryAnswer:
     answer = answer_of(planted, planted.fill(sql))
     assert isinstance(answer.error, InputError), f"answered: {bytes(answer.stream)!r:.400}"
     assert SECRET not in str(answer.error).replace(sql, "")
@@ -120,7 +120,7 @@ def check_refused(planted: Planted, sql: str) -> Answer:
     return answer
 
 
-def check_bomb(planted: Planted, sql: str) -> Answer:
+def check_bomb(planted: Planted, sql: str) -> QueryAnswer:
     answer = answer_of(planted, sql.format())
     assert answer.error is None or isinstance(answer.error, InputError), answer.error
     assert answer.query_s < DEAD_S

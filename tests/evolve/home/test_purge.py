@@ -19,7 +19,7 @@ from evolve.home import purge as purging
 from evolve.home.home import Home
 from evolve.home.purge import purge, tombstones
 from evolve.home.store_fsck import check_home
-from evolve.recovery import shelf as publish
+from evolve.recovery import shelf
 from evolve.recovery.fork import make_origin
 from evolve.recovery.forked_plan import plan_in
 from evolve.recovery.rebuild import rebuild
@@ -89,7 +89,7 @@ def _alone(tmp_path: Path, *overrides: str) -> dict[str, bytes]:
 def test_a_purge_takes_a_campaigns_packs_and_leaves_those_of_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publish, "LEAST_ROWS", 1)
+    monkeypatch.setattr(shelf, "LEAST_ROWS", 1)
     for overrides in ((), OTHER):
         whole.run_in(tmp_path / "h", *overrides)
     home = Home.open(tmp_path / "h")

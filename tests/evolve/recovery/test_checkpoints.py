@@ -25,8 +25,7 @@ from evolve.driver import launch as launching
 from evolve.driver.loop import Hands, Interrupted, drive
 from evolve.home.home import Home
 from evolve.planning.plan import Plan
-from evolve.recovery import checkpoints as checkpoint
-from evolve.recovery import state_codec as codec
+from evolve.recovery import checkpoints, state_codec
 from evolve.recovery.checkpoints import Checkpoints, as_replayed, decode, encode
 from evolve.recovery.replay import replay, resume
 from evolve.recovery.shelf import MemoryShelf
@@ -115,8 +114,8 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_decode_gives_back_what_encode_was_given(value: Any) -> None:
-    head, raw = codec.encode(value, ())
-    assert same(codec.decode(head, raw, (), small.plan_of().problem), value)
+    head, raw = state_codec.encode(value, ())
+    assert same(state_codec.decode(head, raw, (), small.plan_of().problem), value)
 
 
 ODD = st.sampled_from(
@@ -145,7 +144,7 @@ FORMS = st.recursive(ODD, lambda inner: st.lists(inner, max_size=5).map(lambda e
 @given(st.sampled_from("votxbsmadp"), st.lists(FORMS, max_size=4), st.binary(max_size=30))
 def test_forms_that_are_nearly_right_are_refused_with_one_error(tag: str, rest: list[str], raw: bytes) -> None:
     with contextlib.suppress(FormatError):
-        codec.decode("[" + ",".join([f'"{tag}"', *rest]) + "]", raw, (), small.plan_of().problem)
+        state_codec.decode("[" + ",".join([f'"{tag}"', *rest]) + "]", raw, (), small.plan_of().problem)
 
 
 @given(st.binary(max_size=60), st.text(max_size=60))
@@ -153,7 +152,7 @@ def test_bytes_of_others_are_refused_with_one_error(raw: bytes, head: str) -> No
     problem = small.plan_of().problem
     for text in (head, f'["b",0,[{head}]]', f'["a","<f8",[{head}],0]', f'["t",2,["v",{head}]]'):
         try:
-            codec.decode(text, raw, (), problem)
+            state_codec.decode(text, raw, (), problem)
         except FormatError:
             continue
 
@@ -169,13 +168,13 @@ def test_bytes_of_others_are_refused_with_one_error(raw: bytes, head: str) -> No
 )  # fmt: skip
 def test_a_head_that_claims_what_is_not_there_is_refused(head: str) -> None:
     with pytest.raises(FormatError):
-        codec.decode(head, b"12345678", (), small.plan_of().problem)
+        state_codec.decode(head, b"12345678", (), small.plan_of().problem)
 
 
 def test_a_type_that_was_not_named_is_not_written() -> None:
     for value in (Path("x"), {1}, np.float64(1.0), np.array(["x"], dtype=object), [1]):
-        with pytest.raises(codec.UnknownType):
-            codec.encode(value, ())
+        with pytest.raises(state_codec.UnknownType):
+            state_codec.encode(value, ())
 
 
 # ---- states of real campaigns -------------------------------------------------------------------------------------------
@@ -276,7 +275,7 @@ def test_a_damaged_foreign_or_stale_checkpoint_counts_as_absent(
 
 
 def test_checkpoints_come_every_so_many_births_and_replace_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "EVERY_BIRTHS", 12)
+    monkeypatch.setattr(checkpoints, "EVERY_BIRTHS", 12)
     made, files, folder = played("ga"), MemoryFiles(), Path("/campaign")
     found = Checkpoints(made.plan, files, folder)
     seen = []
@@ -294,7 +293,7 @@ def test_checkpoints_come_every_so_many_births_and_replace_one_another(monkeypat
 
 
 def test_a_disk_that_refuses_a_checkpoint_does_not_end_the_campaign(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "EVERY_BIRTHS", 1)
+    monkeypatch.setattr(checkpoints, "EVERY_BIRTHS", 1)
     made, files = played("ga"), MemoryFiles()
 
     def refuse(*_: Any, **__: Any) -> bool:
@@ -333,7 +332,7 @@ def _damage(how: str, path: Path, older: bytes) -> None:
 def test_an_interrupted_campaign_ends_the_same_whatever_became_of_its_checkpoint(
     how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint, "EVERY_BIRTHS", 1)
+    monkeypatch.setattr(checkpoints, "EVERY_BIRTHS", 1)
     monkeypatch.setattr(launching, "make_evaluator", lambda plan: InProcessEvaluator(plan.benchmark, small.MATERIALISE))
     reference = whole.run_in(tmp_path / "reference")
     home, interrupted, older = tmp_path / "h", threading.Event(), []
@@ -366,7 +365,7 @@ def test_an_interrupted_campaign_ends_the_same_whatever_became_of_its_checkpoint
 def test_a_row_that_the_store_lost_is_made_from_the_whole_history(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint, "EVERY_BIRTHS", 1)
+    monkeypatch.setattr(checkpoints, "EVERY_BIRTHS", 1)
     monkeypatch.setattr(launching, "make_evaluator", lambda plan: InProcessEvaluator(plan.benchmark, small.MATERIALISE))
     reference = whole.run_in(tmp_path / "reference")
     home, interrupted = tmp_path / "h", threading.Event()
@@ -386,5 +385,5 @@ def test_a_row_that_the_store_lost_is_made_from_the_whole_history(
 def test_a_strategy_that_names_no_states_has_no_checkpoints() -> None:
     made = played("ga")
     foreign = replace(made.states[2], strategy=threading.Event())
-    with pytest.raises(codec.UnknownType):
+    with pytest.raises(state_codec.UnknownType):
         encode(made.plan, foreign, CHAIN)

@@ -17,8 +17,7 @@ from evolve.driver.launch import launch
 from evolve.driver.requests import Interrupted
 from evolve.home.home import Home
 from evolve.home.origins import ORIGIN_FILE
-from evolve.recovery import checkpoints as checkpoint
-from evolve.recovery import replay
+from evolve.recovery import checkpoints, replay
 from evolve.recovery.fork import make_origin
 from evolve.recovery.forked_plan import plan_in
 from evolve.recovery.rebuild import rebuild
@@ -134,7 +133,7 @@ def test_a_fork_resumed_with_and_without_its_checkpoint_ends_with_the_same_hashe
     finished: Path, home: Home, kind: str, ends: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of each state after the first: as long as founders live, while both live, and when only their children do."""
-    monkeypatch.setattr(checkpoint, "EVERY_BIRTHS", 1)
+    monkeypatch.setattr(checkpoints, "EVERY_BIRTHS", 1)
     begun_at: list[int] = []
     replay_of = replay.replay
 

@@ -9,8 +9,7 @@ from rich.console import Console
 from evolve.config.campaign import check_config
 from evolve.home.home import Home
 from evolve.planning.plan import Plan, make_plan
-from evolve.reports import baselines
-from evolve.reports import closing_page as page
+from evolve.reports import baselines, closing_page
 from evolve.reports.baselines import Baseline, baselines_of
 from tests.evolve.campaign import test_episode_seeds
 from tests.evolve.cli.conftest import CONFIG
@@ -67,7 +66,7 @@ def test_a_plugin_that_cannot_be_trained_spoils_no_finished_campaign(tmp_path: P
     assert [baseline.missing for baseline in others] == ["", ""]
     assert not (home.campaign_dir("c") / "baselines.json").exists()  # it may be there another time
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(page._reached({"scores": {}}, None, [network]))
+    console.print(closing_page._reached({"scores": {}}, None, [network]))
     assert "(missing: burst@1 makes nothing" in console.export_text()
 
 

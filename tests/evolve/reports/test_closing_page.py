@@ -11,7 +11,7 @@ from rich.console import Console
 from evolve.config.campaign import check_config
 from evolve.home.home import Home
 from evolve.promotion.promote import Decision
-from evolve.reports import closing_page as page
+from evolve.reports import closing_page
 from evolve.reports.baselines import Baseline
 from tests.evolve import small
 
@@ -39,7 +39,7 @@ def text_of(
     summary: dict[str, Any], decision: Decision | None, home: Path, baselines: list[Baseline] | None = None
 ) -> str:
     console = Console(width=130, record=True, file=io.StringIO())
-    for part in page.last_page(summary, decision, CONFIG, Home(home), baselines or []):
+    for part in closing_page.last_page(summary, decision, CONFIG, Home(home), baselines or []):
         console.print(part, soft_wrap=bool(getattr(part, "no_wrap", False)))
     return console.export_text()
 
@@ -103,22 +103,22 @@ def test_commands_are_whole_lines_with_the_prefix_and_home_that_work_here(
     program.chmod(0o755)
     monkeypatch.setattr(sys, "argv", [".venv/bin/evolve", "run"])
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    commands = page.next_commands(SUMMARY, PROMOTED, CONFIG, Home(tmp_path / ".evolve"))
+    commands = closing_page.next_commands(SUMMARY, PROMOTED, CONFIG, Home(tmp_path / ".evolve"))
     assert [command.split()[:2] for command in commands] == [
         [".venv/bin/evolve", name] for name in ("heads", "lineage", "query", "infer", "ui")
     ]
     assert not any("--home" in command for command in commands)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin")
-    assert page.next_commands(SUMMARY, PROMOTED, CONFIG, Home(tmp_path / ".evolve"))[0] == "evolve heads"
-    elsewhere = page.next_commands(SUMMARY, PROMOTED, CONFIG, Home(tmp_path / "my home"))
+    assert closing_page.next_commands(SUMMARY, PROMOTED, CONFIG, Home(tmp_path / ".evolve"))[0] == "evolve heads"
+    elsewhere = closing_page.next_commands(SUMMARY, PROMOTED, CONFIG, Home(tmp_path / "my home"))
     assert all(command.endswith(" --home 'my home'") for command in elsewhere)
     text = text_of(SUMMARY, PROMOTED, tmp_path / ".evolve")
-    assert any(page.best_by_operator("accuracy") in line for line in text.splitlines())
+    assert any(closing_page.best_by_operator("accuracy") in line for line in text.splitlines())
 
 
 def test_without_a_head_the_commands_name_the_champion(tmp_path: Path) -> None:
     refused = Decision("refused", [], 0, BLOCK)
-    commands = page.next_commands(SUMMARY, refused, CONFIG, Home(tmp_path))
+    commands = closing_page.next_commands(SUMMARY, refused, CONFIG, Home(tmp_path))
     assert f"lineage {BLOCK[:12]} " in commands[1]
 
 
@@ -131,5 +131,7 @@ def test_what_is_to_be_small_is_sorted_and_asked_for_from_below(tmp_path: Path) 
     text = text_of({**SUMMARY, "objective": "loss", "operators": operators}, PROMOTED, tmp_path / ".evolve")
     table = text[text.index("By which operators") :]
     assert table.index("\nb ") < table.index("\na ") < table.index("\nc ")
-    assert page.best_by_operator("loss").startswith("SELECT operator, count(DISTINCT individual) AS births, min(value)")
-    assert page.best_by_operator("loss").endswith("ORDER BY 3")
+    assert closing_page.best_by_operator("loss").startswith(
+        "SELECT operator, count(DISTINCT individual) AS births, min(value)"
+    )
+    assert closing_page.best_by_operator("loss").endswith("ORDER BY 3")

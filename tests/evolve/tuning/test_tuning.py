@@ -15,7 +15,7 @@ from evolve.campaign.events import Extended
 from evolve.campaign.summary import Progress
 from evolve.config.campaign import check_config
 from evolve.driver.launch import launch
-from evolve.driver.requests import Desk, Interrupted
+from evolve.driver.requests import Interrupted, RequestFolder
 from evolve.home.home import Home
 from evolve.planning.plan import Plan, make_plan
 from evolve.recovery.forked_plan import plan_in
@@ -291,10 +291,10 @@ def test_somebody_who_stops_the_campaign_ends_the_study_which_can_be_gone_on_wit
     home = tmp_path / "h"
 
     def show(trial: Trial, state: Progress) -> None:
-        desk = Desk(Home.open(home).files, home / "campaigns" / "tiny-t0")
-        driver = desk.driver()
+        requests = RequestFolder(Home.open(home).files, home / "campaigns" / "tiny-t0")
+        driver = requests.driver()
         assert driver is not None
-        desk.ask("stop", driver["token"])
+        requests.ask("stop", driver["token"])
 
     with pytest.raises(Interrupted):
         go(home, tuning_of(), show=show, trials=1)

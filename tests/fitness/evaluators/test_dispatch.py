@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from fitness.evaluators.dispatch import UNABLE, UNREAD, Dispatch, Run
+from fitness.evaluators.dispatch import UNABLE, UNREAD, Dispatch, Try
 from fitness.evaluators.worker import failed_result
 from fitness.work.object_table import MAX_TRIES, Holdings, ObjectTable
 from fitness.work.work_unit import UnitResult, WorkUnit
@@ -35,7 +35,7 @@ def _dispatch(*seats: str, units: int = 1) -> Dispatch[str, bytes]:
     return dispatch
 
 
-def _begun(dispatch: Dispatch[str, bytes]) -> Run[str]:
+def _begun(dispatch: Dispatch[str, bytes]) -> Try[str]:
     run = dispatch.assign(0.0)
     assert run is not None
     return run

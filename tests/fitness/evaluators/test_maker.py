@@ -11,7 +11,7 @@ from blake3 import blake3
 
 from fitness.evaluators.maker import JailedMaker, narrowed
 from fitness.judges.judge import Failure
-from fitness.processes import verdicts as verdict
+from fitness.processes import verdicts
 from fitness.work.work_unit import NO_PARENT, WorkUnit
 from population.stacks.row_format import encode_row, row_digests
 from population.stacks.stack import Stack
@@ -22,8 +22,8 @@ from tests.fitness.toys import MATERIALISE, PLUGINS, hostile_graph, no_objects, 
 #: operator -> what its candidate's verdict says.
 CRIMES = {
     "explode@1": "ArithmeticError: boom",
-    "spin@1": verdict.TIMEOUT_DETAIL,
-    "eat@1": verdict.MEMORY_DETAIL,
+    "spin@1": verdicts.TIMEOUT_DETAIL,
+    "eat@1": verdicts.MEMORY_DETAIL,
     "crash@1": "ended by SIGSEGV",
     "leave@1": "ended with exit code 3 and no answer",
 }
@@ -49,7 +49,7 @@ def test_a_plugin_that_misbehaves_while_it_makes_costs_its_own_candidate(
     inline = build("inline")
     (alone,) = run(inline, replace(unit, candidates=unit.candidates[[0, -1]]))
     inline.close()
-    assert found.verdicts == [verdict.OK, *[verdict.MATERIALISE] * len(CRIMES), verdict.OK]
+    assert found.verdicts == [verdicts.OK, *[verdicts.MATERIALISE] * len(CRIMES), verdicts.OK]
     assert list(found.details) == ["", *CRIMES.values(), ""]
     assert [found.digests[0], found.digests[-1]] == list(alone.digests)
     assert found.scores[[0, -1]].tobytes() == alone.scores.tobytes()
@@ -78,7 +78,7 @@ def test_what_is_made_in_a_jail_has_the_bits_of_what_is_made_outside(maker: Jail
 def test_no_file_is_read_while_making(maker: JailedMaker) -> None:
     found = maker.make(unit_with(["read@1"]), 0, no_objects)
     assert isinstance(found, Failure)
-    assert found.cause == verdict.CRASH
+    assert found.cause == verdicts.CRASH
     assert "Error" in found.detail
 
 
@@ -129,4 +129,4 @@ def test_an_answer_that_is_no_row_of_the_graph_is_not_believed(maker: JailedMake
     digest = b"" if answer == "digest" else blake3(data).digest()
     found = maker._checked(hostile_graph(), size, digest)
     assert isinstance(found, Failure)
-    assert found.cause == verdict.OUTPUT
+    assert found.cause == verdicts.OUTPUT

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fitness.processes import verdicts as verdict
+from fitness.processes import verdicts
 from tests.fitness.contract import KINDS, RAY_SLOWLY, build, plain, run
 from tests.fitness.toys import hostile_graph, toy_graph, unit_of
 from tests.orphans import children_of, command_of, descendants_of, is_running
@@ -108,7 +108,7 @@ def test_a_unit_that_kills_three_workers_is_infra_failure_and_the_next_one_runs(
     dead = unit_of(toy_graph(), seeds=[1], operator="dead@1")
     fine = replace(unit_of(toy_graph(), seeds=[2]), unit_id=1)
     first, second = run(evaluator, dead, fine)
-    assert first.verdicts == [verdict.INFRA_FAILURE]
+    assert first.verdicts == [verdicts.INFRA_FAILURE]
     assert sum(incident["kind"] == "retry" for incident in first.incidents) == 3
     assert second.verdicts == ["ok"]
     evaluator.close()

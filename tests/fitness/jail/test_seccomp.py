@@ -7,12 +7,12 @@ import struct
 
 import pytest
 
-from fitness.jail import seccomp as bpf
+from fitness.jail import seccomp
 from fitness.jail.syscalls import AARCH64, X32_BIT, X86_64, Machine
 
 MACHINES = pytest.mark.parametrize("machine", [X86_64, AARCH64], ids=lambda machine: machine.name)
 PID = 7
-REFUSED = bpf.REFUSE | errno.EPERM
+REFUSED = seccomp.REFUSE | errno.EPERM
 FORBIDDEN = (
     "socket", "connect", "bind", "socketpair", "sendmsg", "recvmsg", "execve", "execveat", "fork", "vfork", "clone",
     "ptrace", "process_vm_readv", "process_vm_writev", "mount", "umount2", "pivot_root", "chroot", "unshare", "setns",
@@ -32,36 +32,36 @@ def verdict_on(program: bytes, audit: int, number: int, *arguments: int) -> int:
     while True:
         operation, if_true, if_false, value = code[counter]
         counter += 1
-        if operation == bpf.LOAD:
+        if operation == seccomp.LOAD:
             (register,) = struct.unpack_from("<I", data, value)
-        elif operation == bpf.AND:
+        elif operation == seccomp.AND:
             register &= value
-        elif operation == bpf.JUMP_EQUAL:
+        elif operation == seccomp.JUMP_EQUAL:
             counter += if_true if register == value else if_false
-        elif operation == bpf.JUMP_AT_LEAST:
+        elif operation == seccomp.JUMP_AT_LEAST:
             counter += if_true if register >= value else if_false
         else:
-            assert operation == bpf.RETURN
+            assert operation == seccomp.RETURN
             return value
 
 
 def run(machine: Machine, name: str, *arguments: int, **options: bool) -> int:
-    program = bpf.assemble(machine, bpf.policy(PID, **options))
+    program = seccomp.assemble(machine, seccomp.policy(PID, **options))
     return verdict_on(program, machine.audit, machine.numbers[name], *arguments)
 
 
 @MACHINES
 def test_what_computing_needs_is_allowed(machine: Machine) -> None:
-    names = [name for name in bpf.ALLOWED if name in machine.numbers]
-    assert {run(machine, name) for name in names} == {bpf.ALLOW}
+    names = [name for name in seccomp.ALLOWED if name in machine.numbers]
+    assert {run(machine, name) for name in names} == {seccomp.ALLOW}
     assert {"read", "write", "mmap", "ppoll", "exit_group"} <= set(names)
-    assert {run(machine, name) for name in ("futex", "sched_getaffinity", *bpf.CLOCKS)} == {bpf.ALLOW}
+    assert {run(machine, name) for name in ("futex", "sched_getaffinity", *seccomp.CLOCKS)} == {seccomp.ALLOW}
 
 
 @MACHINES
 def test_everything_else_is_refused(machine: Machine) -> None:
-    program = bpf.assemble(machine, bpf.policy(PID))
-    named = {machine.numbers[rule.name] for rule in bpf.policy(PID) if rule.name in machine.numbers}
+    program = seccomp.assemble(machine, seccomp.policy(PID))
+    named = {machine.numbers[rule.name] for rule in seccomp.policy(PID) if rule.name in machine.numbers}
     others = [number for number in range(1024) if number not in named]
     assert {verdict_on(program, machine.audit, number) for number in others} == {REFUSED}
     forbidden = [name for name in FORBIDDEN if name in machine.numbers]
@@ -70,29 +70,29 @@ def test_everything_else_is_refused(machine: Machine) -> None:
 
 @MACHINES
 def test_foreign_interfaces_end_the_process(machine: Machine) -> None:
-    program = bpf.assemble(machine, bpf.policy(PID))
+    program = seccomp.assemble(machine, seccomp.policy(PID))
     others = {X86_64.audit, AARCH64.audit, 0x4000_0003, 0x4000_0028, 0} - {machine.audit}
-    assert {verdict_on(program, audit, number) for audit in others for number in range(512)} == {bpf.KILL}
+    assert {verdict_on(program, audit, number) for audit in others for number in range(512)} == {seccomp.KILL}
 
 
 def test_x32_ends_the_process_on_x86_64() -> None:
-    program = bpf.assemble(X86_64, bpf.policy(PID))
-    assert {verdict_on(program, X86_64.audit, X32_BIT | number) for number in range(1024)} == {bpf.KILL}
-    assert verdict_on(program, X86_64.audit, 0xFFFF_FFFF) == bpf.KILL
+    program = seccomp.assemble(X86_64, seccomp.policy(PID))
+    assert {verdict_on(program, X86_64.audit, X32_BIT | number) for number in range(1024)} == {seccomp.KILL}
+    assert verdict_on(program, X86_64.audit, 0xFFFF_FFFF) == seccomp.KILL
 
 
 @MACHINES
 @pytest.mark.parametrize("name", ["kill", "tgkill"])
 def test_signals_go_to_itself_alone(machine: Machine, name: str) -> None:
-    assert run(machine, name, PID, 9) == bpf.ALLOW
+    assert run(machine, name, PID, 9) == seccomp.ALLOW
     assert {run(machine, name, pid, 9) for pid in (0, 1, PID + 1, 0xFFFF_FFFF)} == {REFUSED}
 
 
 @MACHINES
-@pytest.mark.parametrize("name", bpf.CLOCKS)
+@pytest.mark.parametrize("name", seccomp.CLOCKS)
 def test_clocks_are_its_own_and_the_machines(machine: Machine, name: str) -> None:
     """The clock of a process is -8 * pid - 6 or so: what others had used of the processor was there to read."""
-    assert {run(machine, name, clock) for clock in range(12)} == {bpf.ALLOW}
+    assert {run(machine, name, clock) for clock in range(12)} == {seccomp.ALLOW}
     others = [
         (~pid << 3 | kind) & half
         for pid in (0, 1, PID, 4_194_304)
@@ -108,20 +108,20 @@ def test_a_lock_names_no_other_process(machine: Machine) -> None:
     commands = {
         command: run(machine, "futex", 0, command | bits) for command in range(16) for bits in (0, 128, 256, 384)
     }
-    assert {command for command, verdict in commands.items() if verdict == bpf.ALLOW} == set(bpf.FUTEX_WAITS)
-    assert set(commands.values()) == {bpf.ALLOW, REFUSED}
+    assert {command for command, verdict in commands.items() if verdict == seccomp.ALLOW} == set(seccomp.FUTEX_WAITS)
+    assert set(commands.values()) == {seccomp.ALLOW, REFUSED}
     assert run(machine, "futex", 0, 0x200) == REFUSED
 
 
 @MACHINES
 def test_it_sees_where_it_may_run_itself_and_nobody_else(machine: Machine) -> None:
-    assert {run(machine, "sched_getaffinity", pid) for pid in (0, PID)} == {bpf.ALLOW}
+    assert {run(machine, "sched_getaffinity", pid) for pid in (0, PID)} == {seccomp.ALLOW}
     assert {run(machine, "sched_getaffinity", pid) for pid in (1, PID + 1, 0xFFFF_FFFF)} == {REFUSED}
 
 
 @MACHINES
 def test_limits_are_read_and_never_set(machine: Machine) -> None:
-    assert run(machine, "prlimit64", 0, 7, 0, 1) == bpf.ALLOW
+    assert run(machine, "prlimit64", 0, 7, 0, 1) == seccomp.ALLOW
     assert run(machine, "prlimit64", 0, 7, 1, 0) == REFUSED
     assert run(machine, "prlimit64", 0, 7, 1 << 32, 0) == REFUSED, "the high half of the pointer counts"
     assert run(machine, "prlimit64", 1, 7, 0, 1) == REFUSED
@@ -129,44 +129,44 @@ def test_limits_are_read_and_never_set(machine: Machine) -> None:
 
 @MACHINES
 def test_data_goes_to_no_address(machine: Machine) -> None:
-    assert run(machine, "sendto", 3, 0, 0, 0, 0) == bpf.ALLOW
+    assert run(machine, "sendto", 3, 0, 0, 0, 0) == seccomp.ALLOW
     assert run(machine, "sendto", 3, 0, 0, 0, 1) == REFUSED
     assert run(machine, "sendto", 3, 0, 0, 0, 1 << 40) == REFUSED
 
 
 @MACHINES
 def test_threads_start_where_they_may_and_processes_never(machine: Machine) -> None:
-    thread, fork = bpf.CLONE_AS_A_THREAD, 17
+    thread, fork = seccomp.CLONE_AS_A_THREAD, 17
     assert run(machine, "clone", thread) == REFUSED
-    assert run(machine, "clone", thread, threads=True) == bpf.ALLOW
-    assert run(machine, "clone", thread | 0x0100_0000, threads=True) == bpf.ALLOW
+    assert run(machine, "clone", thread, threads=True) == seccomp.ALLOW
+    assert run(machine, "clone", thread | 0x0100_0000, threads=True) == seccomp.ALLOW
     for flags in (fork, 0, thread | 0x1000_0000, thread & ~0x100, thread | 0x2000):
         assert run(machine, "clone", flags, threads=True) == REFUSED
     for threads in (False, True):
-        assert run(machine, "clone3", threads=threads) == bpf.REFUSE | errno.ENOSYS
+        assert run(machine, "clone3", threads=threads) == seccomp.REFUSE | errno.ENOSYS
 
 
 @MACHINES
 def test_files_are_opened_only_where_some_are_readable(machine: Machine) -> None:
     assert run(machine, "openat") == REFUSED
-    assert run(machine, "openat", reading=True) == bpf.ALLOW
+    assert run(machine, "openat", reading=True) == seccomp.ALLOW
     assert run(machine, "socket", reading=True) == REFUSED
 
 
 @MACHINES
 def test_an_open_file_tells_of_no_other_process_and_signals_none(machine: Machine) -> None:
-    allowed = {command for command in range(2048) if run(machine, "fcntl", 0, command, reading=True) == bpf.ALLOW}
-    assert allowed == set(bpf.FILE_CONTROLS)
+    allowed = {command for command in range(2048) if run(machine, "fcntl", 0, command, reading=True) == seccomp.ALLOW}
+    assert allowed == set(seccomp.FILE_CONTROLS)
     get_lock, set_owner, set_signal, set_owner_ex = 5, 8, 10, 15
     assert not allowed & {get_lock, set_owner, set_signal, set_owner_ex}
 
 
 def test_no_jump_leaves_the_program() -> None:
     for machine in (X86_64, AARCH64):
-        program = bpf.assemble(machine, bpf.policy(PID, threads=True, reading=True))
+        program = seccomp.assemble(machine, seccomp.policy(PID, threads=True, reading=True))
         code = [struct.unpack_from("HBBI", program, place) for place in range(0, len(program), 8)]
         assert len(code) < 4096
         for place, (operation, if_true, if_false, _) in enumerate(code):
-            if operation in (bpf.JUMP_EQUAL, bpf.JUMP_AT_LEAST):
+            if operation in (seccomp.JUMP_EQUAL, seccomp.JUMP_AT_LEAST):
                 assert place + 1 + max(if_true, if_false) < len(code)
-        assert code[-1][0] == bpf.RETURN
+        assert code[-1][0] == seccomp.RETURN

@@ -11,12 +11,12 @@ import pytest
 
 from fitness.judges.judge import Failure, InlineJudge, SubprocessJudge
 from fitness.judges.tiles import Outputs, Tile
-from fitness.processes import verdicts as verdict
+from fitness.processes import verdicts
 from fitness.processes.jailed_process import Meanwhile, nothing
 from tests.fitness.evaluators.test_orphans import killed_meanwhile
 from tests.fitness.outlaws import LIMITS, PLUGINS, bits_of, candidates, judged
 
-SHOT = Failure(verdict.MEMORY, verdict.MEMORY_DETAIL, is_doubtful=True)
+SHOT = Failure(verdicts.MEMORY, verdicts.MEMORY_DETAIL, is_doubtful=True)
 
 
 class Shot:
@@ -52,7 +52,7 @@ def test_a_candidate_whose_process_was_killed_is_judged_again_to_the_same_bits(n
 
 def test_one_that_is_killed_each_time_has_its_verdict_after_the_third() -> None:
     judge = Shot(1, 2, 3)
-    assert judged(candidates([""]), judge).verdicts == [verdict.MEMORY]
+    assert judged(candidates([""]), judge).verdicts == [verdicts.MEMORY]
     assert judge.num_calls == 3
 
 
@@ -65,4 +65,4 @@ def test_a_real_kill_from_outside_is_no_verdict() -> None:
         found = judged(candidates(["sleep"]), judge)
     judge.close()
     assert killed[1] == 1
-    assert found.verdicts == [verdict.TIMEOUT]  # its own, not that of the kill
+    assert found.verdicts == [verdicts.TIMEOUT]  # its own, not that of the kill

@@ -9,28 +9,28 @@ import pytest
 import torch
 
 from fitness.judges.judge import InlineJudge, Judge, SubprocessJudge
-from fitness.processes import verdicts as verdict
+from fitness.processes import verdicts
 from fitness.processes.zygote import Child
 from tests.fitness.outlaws import LIMITS, PLUGINS, TILE, bits_of, candidates, judged
 from tests.plugins.outlaw import CRIMES, MARK, mark_of
 
 LATE_S = 0.25
 #: how it can end for who does not come back.
-DEATHS = (verdict.CRASH, verdict.TIMEOUT, verdict.MEMORY, verdict.OUTPUT)
+DEATHS = (verdicts.CRASH, verdicts.TIMEOUT, verdicts.MEMORY, verdicts.OUTPUT)
 #: crime -> the verdicts that it may get, besides a timeout on a busy machine; who is alone among its processes cannot stop
 #: itself.
 TIMED = {
-    "spin": {verdict.TIMEOUT},
-    "sleep": {verdict.TIMEOUT},
-    "memory": {verdict.MEMORY, verdict.TIMEOUT},
-    "output": {verdict.OUTPUT},
-    "threads": {verdict.TIMEOUT, verdict.CRASH, verdict.MEMORY},
-    "segfault": {verdict.CRASH},
-    "hang_up": {verdict.TIMEOUT, verdict.CRASH},
-    "stop": {verdict.TIMEOUT, verdict.OK},
-    "drip": {verdict.TIMEOUT, verdict.OUTPUT},
-    "large_output": {verdict.OUTPUT, verdict.MEMORY},
-    "lie_about_time": {verdict.TIMEOUT},
+    "spin": {verdicts.TIMEOUT},
+    "sleep": {verdicts.TIMEOUT},
+    "memory": {verdicts.MEMORY, verdicts.TIMEOUT},
+    "output": {verdicts.OUTPUT},
+    "threads": {verdicts.TIMEOUT, verdicts.CRASH, verdicts.MEMORY},
+    "segfault": {verdicts.CRASH},
+    "hang_up": {verdicts.TIMEOUT, verdicts.CRASH},
+    "stop": {verdicts.TIMEOUT, verdicts.OK},
+    "drip": {verdicts.TIMEOUT, verdicts.OUTPUT},
+    "large_output": {verdicts.OUTPUT, verdicts.MEMORY},
+    "lie_about_time": {verdicts.TIMEOUT},
 }
 QUICK = (
     "abort",
@@ -61,7 +61,7 @@ def seconds_to_verdict(judge: SubprocessJudge, crime: str) -> float:
     began = time.monotonic()
     found = judged(stack, judge)
     late_s = time.monotonic() - began - LIMITS.wall_s
-    assert set(found.verdicts) <= {*TIMED[crime], verdict.TIMEOUT}, (crime, found.verdicts, found.details)
+    assert set(found.verdicts) <= {*TIMED[crime], verdicts.TIMEOUT}, (crime, found.verdicts, found.details)
     return late_s
 
 
@@ -104,12 +104,12 @@ def check_neighbours(judge: SubprocessJudge, count: int, told: Callable[[str], N
             seed = first_seed + row
             crimes[crime] += 1
             if crime:
-                assert found.verdicts[row] != verdict.OK, (row_crimes, found.verdicts)
+                assert found.verdicts[row] != verdicts.OK, (row_crimes, found.verdicts)
                 continue
             if seed not in alone:
                 alone[seed] = bits_of(judged(candidates([""], seed), InlineJudge()), 0)
             innocents += 1
-            mis_scored += found.verdicts[row] != verdict.OK or bits_of(found, row) != alone[seed]
+            mis_scored += found.verdicts[row] != verdicts.OK or bits_of(found, row) != alone[seed]
     told(f"{count} poisoned tiles, {innocents} innocent neighbours, {mis_scored} mis-scored ({dict(crimes)})")
     assert mis_scored == 0
 
@@ -145,11 +145,11 @@ def test_a_crime_gains_nothing_and_harms_nobody_who_is_judged_later(
     marked = {mark for mark in marks if mark is not None}
     assert {name for name, _ in marked} == {crime}, "a crime that never began proves nothing"
     assert (crime, True) in marked or found.verdicts[0] in DEATHS
-    if found.verdicts == [verdict.OK]:
+    if found.verdicts == [verdicts.OK]:
         assert np.isfinite(found.scores).all()
         assert found.scores[0, 0, 0] < 0.55, "it knows more than noise tells"
     after = judged(candidates(["", ""]), judge)
-    assert after.verdicts == [verdict.OK, verdict.OK]
+    assert after.verdicts == [verdicts.OK, verdicts.OK]
     assert [bits_of(after, row) for row in range(2)] == [bits_of(alone, row) for row in range(2)]
     assert np.isfinite(after.scores).all()
     assert getattr(CRIMES[crime], "FELT", []) == [], "its code ran in the process that holds the labels"
@@ -162,12 +162,12 @@ def test_a_neighbours_answers_are_nowhere_in_reach(makes: Callable[[], Judge]) -
     neighbour, searcher = candidates([""]), candidates(["read_neighbours"], 7)
     constant = {name: torch.zeros_like(tensor) for name, tensor in neighbour.tensors.items()}
     constant["out.bias"] = torch.full_like(constant["out.bias"], 1234.5)
-    assert judged(neighbour.replace(tensors=constant), judge).verdicts == [verdict.OK]
+    assert judged(neighbour.replace(tensors=constant), judge).verdicts == [verdicts.OK]
     kept = {"as who scores them holds them": np.full((3, 64), 1234.5, np.float32)}
     found = judged(searcher, judge)
     judge.close()
     assert len(kept) == 1
-    assert found.verdicts == [verdict.CRASH if isinstance(judge, InlineJudge) else verdict.OK], found.details
+    assert found.verdicts == [verdicts.CRASH if isinstance(judge, InlineJudge) else verdicts.OK], found.details
 
 
 def test_an_operation_cannot_spoil_the_other_rows_of_its_tile(judge: SubprocessJudge) -> None:

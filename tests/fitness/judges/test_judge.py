@@ -15,8 +15,7 @@ import torch
 from fitness.judges.judge import Failure, InlineJudge, Judge, Limits, SubprocessJudge
 from fitness.judges.tile_plan import KernelPlan, PlanTable
 from fitness.judges.tiles import Tile, forward
-from fitness.processes import messages as wire
-from fitness.processes import verdicts as verdict
+from fitness.processes import messages, verdicts
 from fitness.processes.shared_memory import Region
 from fitness.scoring.judge_rows import judge_stack
 from fitness.work.work_unit import Judging
@@ -145,9 +144,9 @@ def test_no_label_and_no_secret_reaches_the_judge(monkeypatch: pytest.MonkeyPatc
     """Everything written to the judge is searched for the labels; its environment for what ours holds."""
     monkeypatch.setenv("SOME_SECRET", "hunter2")
     written: list[bytes] = []
-    send = wire.send
+    send = messages.send
 
-    def spy(connection: object, message: wire.Message, deadline: float | None = None) -> None:
+    def spy(connection: object, message: messages.Message, deadline: float | None = None) -> None:
         written.extend([encode(dict(message.fields)), *(bytes(blob) for blob in message.blobs)])
         send(connection, message, deadline)  # type: ignore[arg-type]
 
@@ -157,7 +156,7 @@ def test_no_label_and_no_secret_reaches_the_judge(monkeypatch: pytest.MonkeyPatc
         written.extend(bytes(part) for part in parts)
         return fill(self, parts)
 
-    monkeypatch.setattr(wire, "send", spy)
+    monkeypatch.setattr(messages, "send", spy)
     monkeypatch.setattr(Region, "fill", spy_memory)
     judge = SubprocessJudge(limits=LIMITS)
     benchmark = toy_benchmark()
@@ -202,7 +201,7 @@ def test_an_answer_of_the_wrong_size_is_output() -> None:
     assert not isinstance(answer, Failure)
     lying = type("Lying", (Tile,), {"output_shapes": lambda self, rows: [(1, 3, rows + 1)]})
     found = judge.run(lying(**{name: getattr(tile, name) for name in Tile.__dataclass_fields__}))
-    assert found == Failure(verdict.OUTPUT, "answered with something else than was asked for")
+    assert found == Failure(verdicts.OUTPUT, "answered with something else than was asked for")
     judge.close()
 
 
@@ -279,7 +278,7 @@ def test_a_tile_of_ours_that_fails_is_split_and_its_innocent_rows_keep_their_bit
     class Fragile(InlineJudge):
         def run(self, tile: Tile, **how: Any) -> object:  # type: ignore[override]
             if any(torch.equal(bias, guilty) for bias in tile.rows.tensors["out.bias"]):
-                return Failure(verdict.CRASH, "a kernel broke")
+                return Failure(verdicts.CRASH, "a kernel broke")
             return super().run(tile, **how)
 
     found = judge_stack(stack, toy_benchmark(), Fragile(), JUDGING)  # type: ignore[arg-type]
@@ -299,7 +298,7 @@ def test_several_tiles_are_asked_for_at_once_and_one_by_one_where_that_fails(mon
         def run(self, tile: Tile, **how: Any) -> object:  # type: ignore[override]
             asked.append(tile.rows.num_rows)
             if any(torch.equal(bias, guilty) for bias in tile.rows.tensors["out.bias"]):
-                return Failure(verdict.CRASH, "a kernel broke")
+                return Failure(verdicts.CRASH, "a kernel broke")
             return super().run(tile, **how)
 
     found = judge_stack(stack, toy_benchmark(), Fragile(), JUDGING, SMALL)  # type: ignore[arg-type]

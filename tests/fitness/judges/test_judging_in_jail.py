@@ -15,7 +15,7 @@ from fitness.judges import judge as judging
 from fitness.judges.judge import InlineJudge, Limits, SubprocessJudge
 from fitness.judges.tile_plan import KernelPlan, PlanTable
 from fitness.processes import jailed_process as cell
-from fitness.processes import verdicts as verdict
+from fitness.processes import verdicts
 from fitness.scoring.judge_rows import Judged, judge_stack
 from fitness.work.work_unit import Judging
 from population.graphs.graph import Channel, Node, OpGraph
@@ -25,14 +25,14 @@ from tests.fitness.toys import toy_benchmark, toy_graph
 LIMITS = Limits(cpu_s=2, wall_s=2.0, memory_bytes=512 << 20)
 JUDGING = Judging("validation", {"ultimate": {}})
 TRICKS = {
-    1: (verdict.OUTPUT,),
-    2: (verdict.CRASH,),
-    3: (verdict.TIMEOUT,),
-    4: (verdict.OUTPUT,),
-    5: (verdict.OUTPUT,),
-    6: (verdict.OUTPUT,),
-    7: (verdict.OUTPUT,),
-    8: (verdict.TIMEOUT,),
+    1: (verdicts.OUTPUT,),
+    2: (verdicts.CRASH,),
+    3: (verdicts.TIMEOUT,),
+    4: (verdicts.OUTPUT,),
+    5: (verdicts.OUTPUT,),
+    6: (verdicts.OUTPUT,),
+    7: (verdicts.OUTPUT,),
+    8: (verdicts.TIMEOUT,),
 }
 
 
@@ -76,7 +76,7 @@ def test_a_forged_answer_is_a_verdict_and_the_zygote_lives_on(judge: SubprocessJ
     assert judge._cell.running is not None
     zygote = judge._cell.running.pid
     found = judged(forger_stack([0, trick]), judge)
-    assert found.verdicts[0] == verdict.OK
+    assert found.verdicts[0] == verdicts.OK
     assert found.verdicts[1] in TRICKS[trick]
     expected = judged(forger_stack([0]), InlineJudge())
     assert found.scores[0].tobytes() == expected.scores[0].tobytes()

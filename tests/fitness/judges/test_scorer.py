@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fitness.judges.scorer import Scorer
-from fitness.processes import verdicts as verdict
+from fitness.processes import verdicts
 from fitness.processes.limits import Failure, Limits
 from population.errors import EvaluatorFailed, InputError
 from tests.plugins import scoring
@@ -50,15 +50,15 @@ def test_a_killed_process_is_replaced(honest: Scorer) -> None:
 @pytest.mark.parametrize(
     ("name", "cause", "words"),
     [
-        ("reads_a_file", verdict.CRASH, "Error"),
-        ("spoils_its_inputs", verdict.CRASH, "read-only"),
-        ("other_names", verdict.OUTPUT, "exactly right, margin"),
-        ("no_dict", verdict.OUTPUT, "exactly right, margin"),
-        ("an_array", verdict.CRASH, "TypeError"),
-        ("not_a_number", verdict.NAN, "for right"),
-        ("hangs", verdict.TIMEOUT, verdict.TIMEOUT_DETAIL),
-        ("dies", verdict.CRASH, "ended by SIGSEGV"),
-        ("raises", verdict.CRASH, "ValueError: no such score"),
+        ("reads_a_file", verdicts.CRASH, "Error"),
+        ("spoils_its_inputs", verdicts.CRASH, "read-only"),
+        ("other_names", verdicts.OUTPUT, "exactly right, margin"),
+        ("no_dict", verdicts.OUTPUT, "exactly right, margin"),
+        ("an_array", verdicts.CRASH, "TypeError"),
+        ("not_a_number", verdicts.NAN, "for right"),
+        ("hangs", verdicts.TIMEOUT, verdicts.TIMEOUT_DETAIL),
+        ("dies", verdicts.CRASH, "ended by SIGSEGV"),
+        ("raises", verdicts.CRASH, "ValueError: no such score"),
     ],
 )
 def test_what_a_function_does_wrong_is_its_verdict(name: str, cause: str, words: str) -> None:
@@ -83,7 +83,7 @@ def test_after_a_failure_the_next_call_is_answered_by_a_new_process() -> None:
     found = [scorer.score(OUTPUTS, TARGETS) for _ in range(3)]
     scorer.close()
     expected = scoring.honest(OUTPUTS, TARGETS)
-    assert found == [expected, Failure(verdict.CRASH, "ended with exit code 4 and no answer"), expected]
+    assert found == [expected, Failure(verdicts.CRASH, "ended with exit code 4 and no answer"), expected]
 
 
 @pytest.mark.parametrize(

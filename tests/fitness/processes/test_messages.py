@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fitness.processes import messages as wire
+from fitness.processes import messages
 from population.errors import FormatError
 
 
@@ -29,35 +29,35 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 def test_what_is_sent_is_received(fields: dict[str, object], blobs: list[bytes]) -> None:
     left, right = socket.socketpair()
     with left, right:
-        wire.send(left, wire.Message("kind", fields, blobs))
-        found = wire.receive(right)
+        messages.send(left, messages.Message("kind", fields, blobs))
+        found = messages.receive(right)
     assert (found.kind, found.fields, [bytes(blob) for blob in found.blobs]) == ("kind", fields, blobs)
 
 
 def test_a_reader_does_not_read_into_the_next_message(pair: tuple[socket.socket, socket.socket]) -> None:
     for number in range(3):
-        wire.send(pair[0], wire.Message("one", {"number": number}, [bytes([number])]))
-    assert [wire.receive(pair[1]).fields["number"] for _ in range(3)] == [0, 1, 2]
+        messages.send(pair[0], messages.Message("one", {"number": number}, [bytes([number])]))
+    assert [messages.receive(pair[1]).fields["number"] for _ in range(3)] == [0, 1, 2]
 
 
 def test_silence_ends_at_the_deadline(pair: tuple[socket.socket, socket.socket]) -> None:
     pair[0].send(b"\x05")
-    with pytest.raises(wire.DeadlinePassed):
-        wire.receive(pair[1], time.monotonic() + 0.05)
+    with pytest.raises(messages.DeadlinePassed):
+        messages.receive(pair[1], time.monotonic() + 0.05)
 
 
 def test_a_full_pipe_ends_at_the_deadline(pair: tuple[socket.socket, socket.socket]) -> None:
-    with pytest.raises(wire.DeadlinePassed):
-        wire.send(pair[0], wire.Message("big", {}, [bytes(8 << 20)]), time.monotonic() + 0.05)
+    with pytest.raises(messages.DeadlinePassed):
+        messages.send(pair[0], messages.Message("big", {}, [bytes(8 << 20)]), time.monotonic() + 0.05)
 
 
 def test_a_closed_end_is_told(pair: tuple[socket.socket, socket.socket]) -> None:
     pair[0].send(b"\x05\x00")
     pair[0].close()
-    with pytest.raises(wire.Closed):
-        wire.receive(pair[1])
-    with pytest.raises(wire.Closed):
-        wire.send(pair[1], wire.Message("x", {}, [bytes(1 << 20)]))
+    with pytest.raises(messages.Closed):
+        messages.receive(pair[1])
+    with pytest.raises(messages.Closed):
+        messages.send(pair[1], messages.Message("x", {}, [bytes(1 << 20)]))
 
 
 def announce(size: int, header: bytes = b"") -> bytes:
@@ -88,4 +88,4 @@ def test_hostile_bytes_are_refused_before_anything_is_held(
     body = data[4:]
     pair[0].send(struct.pack("<I", len(body)) + body if body else data)
     with pytest.raises(FormatError):
-        wire.receive(pair[1], time.monotonic() + 5)
+        messages.receive(pair[1], time.monotonic() + 5)

@@ -16,9 +16,9 @@ from fitness.benchmarks.baselines import random_return
 from fitness.benchmarks.episodes import Episodes
 from fitness.evaluators.in_process import InProcessEvaluator
 from fitness.judges.judge import InlineJudge, Judge, Limits, SubprocessJudge
-from fitness.processes import verdicts as verdict
+from fitness.processes import verdicts
 from fitness.scoring.examiner import Examiner
-from fitness.scoring.score_sheet import Judged
+from fitness.scoring.score_sheet import ScoreSheet
 from fitness.work.work_unit import Judging
 from population.errors import EvaluatorFailed, SimulatorFailed
 from population.graphs.graph import Channel, Node, OpGraph
@@ -82,7 +82,7 @@ def jailed() -> Iterator[SubprocessJudge]:
     judge.close()
 
 
-def examine(stack: Stack, episodes: Episodes, judging: Judging, judge: Judge | None = None) -> Judged:
+def examine(stack: Stack, episodes: Episodes, judging: Judging, judge: Judge | None = None) -> ScoreSheet:
     examiner = Examiner(episodes, judge or InlineJudge())
     try:
         return examiner.examine(stack, judging)
@@ -179,12 +179,12 @@ def test_answers_that_are_no_numbers_end_their_candidates_play_alone(cart: Episo
     clean = examine(stack, cart, Judging("train", WHOLE, seed=5))
     for judge in (InlineJudge(), jailed):
         found = examine(spoilt, cart, Judging("train", WHOLE, seed=5), judge)
-        assert found.verdicts == ["ok", verdict.NAN, verdict.NAN, "ok"]
+        assert found.verdicts == ["ok", verdicts.NAN, verdicts.NAN, "ok"]
         assert np.isnan(found.scores[[1, 2], 0, 0]).all()
         assert found.merits[[0, 3]].tobytes() == clean.merits[[0, 3]].tobytes()
 
 
-@pytest.mark.parametrize(("trigger", "cause"), [(8, verdict.CRASH), (3, verdict.TIMEOUT), (6, verdict.OUTPUT)])
+@pytest.mark.parametrize(("trigger", "cause"), [(8, verdicts.CRASH), (3, verdicts.TIMEOUT), (6, verdicts.OUTPUT)])
 def test_a_candidate_that_misbehaves_gets_its_verdict_and_its_neighbours_their_scores(
     cart: Episodes, jailed: SubprocessJudge, trigger: int, cause: str
 ) -> None:
@@ -202,12 +202,12 @@ def test_time_is_counted_over_a_whole_play(pendulum: Episodes) -> None:
     stack, judge = policies(pendulum, 1), SubprocessJudge(limits=Limits(cpu_s=0.004, wall_s=30.0))
     found = examine(stack, pendulum, Judging("validation", WHOLE), judge)
     judge.close()
-    assert found.verdicts == [verdict.TIMEOUT]
+    assert found.verdicts == [verdicts.TIMEOUT]
 
 
 def test_a_graph_that_does_not_fit_is_told(cart: Episodes, pendulum: Episodes) -> None:
     found = examine(policies(pendulum, 2), cart, Judging("train", WHOLE))
-    assert found.verdicts == [verdict.OUTPUT] * 2
+    assert found.verdicts == [verdicts.OUTPUT] * 2
     assert "input channel 'observation' has shape (3,)" in found.details[0]
 
 

@@ -16,7 +16,7 @@ from fitness.judges.tile_plan import KernelPlan, PlanTable
 from fitness.judges.tiles import Samples, Tile, forward
 from fitness.measures.targets import Target
 from fitness.measures.user_function import Scoring
-from fitness.processes import verdicts as verdict
+from fitness.processes import verdicts
 from fitness.processes.limits import Failure, Limits
 from fitness.scoring.judge_rows import Judged, judge_stack
 from fitness.scoring.measure import measure
@@ -96,7 +96,7 @@ def test_who_it_fails_for_is_quarantined_and_the_others_keep_their_numbers() -> 
     for row in range(6):
         if row in failed:
             assert (found.verdicts[row], found.details[row]) == (
-                verdict.CRASH, "the fitness function: ValueError: the second class",
+                verdicts.CRASH, "the fitness function: ValueError: the second class",
             )  # fmt: skip
             assert np.isnan(found.scores[row]).all()
         else:
@@ -120,11 +120,11 @@ def test_a_function_of_stacks_scores_every_row_whatever_the_tile_and_sees_no_dat
 @pytest.mark.parametrize(
     ("body", "cause", "words"),
     [
-        ("x = stack.tensors['out.bias'][:, 0]; x[1] = float('nan'); return x", verdict.NAN, "NaN or infinity"),
-        slow("return [1.0]", verdict.OUTPUT, "[4] numbers for score, one a row, got (1,)"),
-        slow("return {'other': 1}", verdict.OUTPUT, "exactly score"),
-        slow("return open('/etc/hostname').read()", verdict.CRASH, "Error"),
-        slow("while True: pass", verdict.TIMEOUT, verdict.TIMEOUT_DETAIL),
+        ("x = stack.tensors['out.bias'][:, 0]; x[1] = float('nan'); return x", verdicts.NAN, "NaN or infinity"),
+        slow("return [1.0]", verdicts.OUTPUT, "[4] numbers for score, one a row, got (1,)"),
+        slow("return {'other': 1}", verdicts.OUTPUT, "exactly score"),
+        slow("return open('/etc/hostname').read()", verdicts.CRASH, "Error"),
+        slow("while True: pass", verdicts.TIMEOUT, verdicts.TIMEOUT_DETAIL),
     ],
     ids=["nan", "shape", "names", "file", "hang"],
 )
@@ -136,7 +136,7 @@ def test_what_a_function_of_stacks_does_wrong_is_its_rows_verdict(body: str, cau
     found = judge_stack(some, benchmark, InlineJudge(), JUDGING, SMALL, scorer=scorer)
     scorer.close()
     lost = [row for row in range(2) if found.verdicts[row] != "ok"]
-    assert lost == ([1] if cause == verdict.NAN else [0, 1])
+    assert lost == ([1] if cause == verdicts.NAN else [0, 1])
     assert all(found.verdicts[row] == cause and words in found.details[row] for row in lost)
 
 
@@ -216,7 +216,7 @@ def test_a_child_that_is_killed_from_outside_costs_no_candidate_its_score(monkey
     scorer = Scorer.of(Scoring.of(MARGIN, "fitness", {"margin": "max", "named": "min"}))
     outputs, targets = np.eye(3, dtype=np.float32), np.arange(3)
     wanted, ask = scorer.score(outputs, targets), scorer._cell.ask
-    shots = [Failure(verdict.CRASH, "ended by SIGKILL", is_doubtful=True)]
+    shots = [Failure(verdicts.CRASH, "ended by SIGKILL", is_doubtful=True)]
     monkeypatch.setattr(scorer._cell, "ask", lambda *given: shots.pop() if shots else ask(*given))
     assert scorer.score(outputs, targets) == wanted
     assert shots == []

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from fitness.processes import verdicts as verdict
+from fitness.processes import verdicts
 from fitness.processes.limits import Failure, Limits
 from fitness.simulators.simulator import Environment, Spaces, Step
 from population.errors import EvaluatorFailed, InputError
@@ -57,14 +57,14 @@ def test_a_policy_and_a_simulator_take_turns(counter: Environment) -> None:
 @pytest.mark.parametrize(
     ("trick", "cause", "words"),
     [
-        ("hang", verdict.TIMEOUT, verdict.TIMEOUT_DETAIL),
-        ("die", verdict.CRASH, "ended with exit code 5"),
-        ("file", verdict.CRASH, "Error"),
-        ("nan", verdict.NAN, "rewards hold NaN"),
-        ("shape", verdict.OUTPUT, "observations must have shape [4, 2], got [4, 1]"),
-        ("objects", verdict.OUTPUT, "rewards must hold numbers"),
-        ("flags", verdict.OUTPUT, "terminated must hold booleans"),
-        ("few", verdict.OUTPUT, "step must return"),
+        ("hang", verdicts.TIMEOUT, verdicts.TIMEOUT_DETAIL),
+        ("die", verdicts.CRASH, "ended with exit code 5"),
+        ("file", verdicts.CRASH, "Error"),
+        ("nan", verdicts.NAN, "rewards hold NaN"),
+        ("shape", verdicts.OUTPUT, "observations must have shape [4, 2], got [4, 1]"),
+        ("objects", verdicts.OUTPUT, "rewards must hold numbers"),
+        ("flags", verdicts.OUTPUT, "terminated must hold booleans"),
+        ("few", verdicts.OUTPUT, "step must return"),
     ],
 )
 def test_what_a_simulator_does_wrong_ends_its_episode_with_a_verdict(trick: str, cause: str, words: str) -> None:
@@ -90,7 +90,7 @@ def test_what_it_prints_goes_nowhere(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_a_factory_that_fails_is_a_verdict_and_one_that_is_not_there_an_error() -> None:
     environment = environment_of("cannot_be_made")
-    assert environment.reset(range(4)) == Failure(verdict.CRASH, "RuntimeError: no simulator here")
+    assert environment.reset(range(4)) == Failure(verdicts.CRASH, "RuntimeError: no simulator here")
     environment.close()
     nobody = environment_of("nobody")
     with pytest.raises(EvaluatorFailed, match=r"tests\.plugins\.simulators:nobody"):

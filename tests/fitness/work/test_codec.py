@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fitness.processes import messages as wire
+from fitness.processes import messages
 from fitness.work.codec import result_from_parts, result_to_parts, unit_from_parts, unit_to_parts
 from fitness.work.work_unit import CANDIDATE, UnitResult
 from population.encoding.cbor import decode, encode
@@ -42,4 +42,4 @@ def test_a_result_survives_the_wire() -> None:
     assert (found.unit_id, list(found.digests), list(found.verdicts)) == (3, [b"d" * 32, None], ["ok", "nan"])
     assert list(found.incidents) == list(result.incidents)
     assert found.scores.flags.writeable
-    assert len(encode(fields)) < wire.MAX_HEADER_BYTES
+    assert len(encode(fields)) < messages.MAX_HEADER_BYTES

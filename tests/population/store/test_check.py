@@ -16,7 +16,7 @@ import pytest
 from population.errors import NewerHome
 from population.files.local_files import LocalFiles, MemoryFiles
 from population.store.check import check_store
-from population.store.damage import Check, Damage
+from population.store.damage import Damage, StoreReport
 from population.store.heads import Heads
 from population.store.objects import BlockStore, object_path
 from tests.population.store_samples import PlainBlock
@@ -32,7 +32,7 @@ class Sample:
 
     root: Path
 
-    def check(self, **others: Any) -> Check:
+    def check(self, **others: Any) -> StoreReport:
         return check_store(FILES, self.root, self.root / "keys", build=PlainBlock.from_manifest, **others)
 
     def path(self, cid: str) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from evolve.doctor import Check
+from evolve.doctor import MachineCheck
 from tests.evolve.cli.conftest import Done, Program
 
 
@@ -24,7 +24,7 @@ def test_what_is_missing_ends_with_3_and_its_remedy(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "evolve.doctor.examine", lambda *_, **__: iter([Check("torch", "missing", "-", "pip install torch")])
+        "evolve.doctor.examine", lambda *_, **__: iter([MachineCheck("torch", "missing", "-", "pip install torch")])
     )
     answer = program("doctor", "--home", tmp_path / "h")
     assert answer.code == 3
