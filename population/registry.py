@@ -31,7 +31,7 @@ class Registry(Generic[Member]):
         is_versioned: whether names end in ``@version``; a name without it then means the newest version.
         offers_members: whether an entry point is itself a member, under its own name, and is loaded when that name is asked
             for; else it is a module that registers its members, and all of them are loaded at the first unknown name.
-        error: what an unknown name raises. hint: how its message suggests the nearest name.
+        error: what an unknown name raises. verb, hint: how its message says that, and how it suggests the nearest name.
         members: those known so far.
     """
 
@@ -40,6 +40,7 @@ class Registry(Generic[Member]):
     is_versioned: bool = False
     offers_members: bool = False
     error: type[InputError] = NotFound
+    verb: str = "called"
     hint: str = ". Did you mean {!r}?"
     members: dict[str, Member] = field(default_factory=dict)
     _is_loaded: bool = field(default=False, init=False)
@@ -94,4 +95,4 @@ class Registry(Generic[Member]):
         bare = [key.rpartition("@")[0] for key in known] if self.is_versioned else []
         near = nearest(name, [*known, *bare])
         end = "." if near is None else self.hint.format(near)
-        return f"no {self.noun} is called {name[:80]!r}{end} Known: {', '.join(known) or 'none'}"
+        return f"no {self.noun} is {self.verb} {name[:80]!r}{end} Known: {', '.join(known) or 'none'}"

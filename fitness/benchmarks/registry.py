@@ -30,7 +30,9 @@ class Loader(Protocol):
     def __call__(self, *, objectives: Sequence[str] | None, split_seed: int) -> Benchmark: ...
 
 
-_loaders: Registry[Loader] = Registry("benchmark", ENTRY_POINT_GROUP, offers_members=True, error=BenchmarkError)
+_loaders: Registry[Loader] = Registry(
+    "benchmark", ENTRY_POINT_GROUP, offers_members=True, error=BenchmarkError, verb="named"
+)
 
 
 def register(name: str) -> Callable[[Loader], Loader]:

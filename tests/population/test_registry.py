@@ -51,8 +51,8 @@ def test_an_unknown_name_is_told_with_the_nearest_and_all_known_ones(monkeypatch
         things().get("aple")
     with pytest.raises(NotFound, match=r"^no thing is called 'zzz'. Known: apple, pear$"):
         things().get("zzz")
-    with pytest.raises(BenchmarkError, match=r"^no fruit is called 'x'. Known: none$"):
-        Registry[int]("fruit", "test.things", error=BenchmarkError).get("x")
+    with pytest.raises(BenchmarkError, match=r"^no fruit is named 'x'. Known: none$"):
+        Registry[int]("fruit", "test.things", error=BenchmarkError, verb="named").get("x")
 
 
 def test_a_long_name_is_told_by_its_beginning(monkeypatch):
