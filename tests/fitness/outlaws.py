@@ -11,7 +11,8 @@ import torch
 from fitness.benchmarks.benchmark import Benchmark
 from fitness.judges.judge import Judge, Limits
 from fitness.judges.tile_plan import KernelPlan, PlanTable
-from fitness.scoring.judge_rows import Judged, judge_stack
+from fitness.scoring.judge_rows import judge_stack
+from fitness.scoring.score_sheet import ScoreSheet
 from fitness.work.work_unit import Judging
 from population.graphs.graph import Channel, Node, OpGraph
 from population.stacks.stack import Stack
@@ -58,11 +59,11 @@ def candidates(crimes: Sequence[str], first_seed: int = 0) -> Stack:
     return stack.replace(tensors={**stack.tensors, "outlaw.trigger": torch.tensor(triggers)[:, None]})
 
 
-def judged(stack: Stack, judge: Judge) -> Judged:
+def judged(stack: Stack, judge: Judge) -> ScoreSheet:
     """Judges candidates on the noise benchmark in tiles of ``TILE``."""
     return judge_stack(stack, noise_benchmark(), judge, JUDGING, PLANS)
 
 
-def bits_of(found: Judged, row: int) -> bytes:
+def bits_of(found: ScoreSheet, row: int) -> bytes:
     """Everything that a row was given, as bytes."""
     return b"".join(part[row].tobytes() for part in (found.scores, found.skills, found.merits))

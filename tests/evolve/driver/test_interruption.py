@@ -195,8 +195,16 @@ class Mortal:
     def remove(self, path: Path) -> None:
         self._effect(lambda: self._files.remove(path))
 
+    def remove_tree(self, path: Path, aside: Path) -> None:
+        self._effect(lambda: self._files.remove_tree(path, aside))
+
     def make_dirs(self, path: Path, mode: int = 0o777) -> None:
         self._effect(lambda: self._files.make_dirs(path, mode))
+
+    def make_folder(self, path: Path) -> bool:
+        made: list[bool] = []
+        self._effect(lambda: made.append(self._files.make_folder(path)))
+        return made[0]
 
     def truncate(self, path: Path, size: int) -> None:
         self._effect(lambda: self._files.truncate(path, size))

@@ -306,7 +306,7 @@ print(json.dumps(sorted({owner for root in roots for owner in packages_distribut
 
 def test_what_a_saved_model_asks_for_is_what_answering_imports(digits: TensorBlock, tmp_path: Path) -> None:
     """A machine that installs the requirements of a registered model and this project's code can answer."""
-    export_block(digits, tmp_path / "export")
+    export_block(LocalFiles(), digits, tmp_path / "export")
     command = [sys.executable, "-c", USE, str(tmp_path / "export")]
     done = subprocess.run(command, cwd=os.getcwd(), capture_output=True, text=True, timeout=200, check=True)
     ours = {Requirement(line).name for line in metadata.requires("tensor-block-evolution") or ()}

@@ -16,7 +16,8 @@ from fitness.judges.judge import InlineJudge, Limits, SubprocessJudge
 from fitness.judges.tile_plan import KernelPlan, PlanTable
 from fitness.processes import jailed_process as cell
 from fitness.processes import verdicts
-from fitness.scoring.judge_rows import Judged, judge_stack
+from fitness.scoring.judge_rows import judge_stack
+from fitness.scoring.score_sheet import ScoreSheet
 from fitness.work.work_unit import Judging
 from population.graphs.graph import Channel, Node, OpGraph
 from population.stacks.stack import Stack
@@ -61,7 +62,7 @@ def judge() -> Iterator[SubprocessJudge]:
     found.close()
 
 
-def judged(stack: Stack, judge: SubprocessJudge | InlineJudge, plans: PlanTable | None = None) -> Judged:
+def judged(stack: Stack, judge: SubprocessJudge | InlineJudge, plans: PlanTable | None = None) -> ScoreSheet:
     return judge_stack(stack, toy_benchmark(), judge, JUDGING, plans or PlanTable((), KernelPlan(4, 32)))
 
 

@@ -18,8 +18,9 @@ from fitness.measures.targets import Target
 from fitness.measures.user_function import Scoring
 from fitness.processes import verdicts
 from fitness.processes.limits import Failure, Limits
-from fitness.scoring.judge_rows import Judged, judge_stack
+from fitness.scoring.judge_rows import judge_stack
 from fitness.scoring.measure import measure
+from fitness.scoring.score_sheet import ScoreSheet
 from fitness.work.work_unit import Judging
 from population.errors import BenchmarkError, EvaluatorFailed
 from population.stacks.stack import Stack
@@ -58,11 +59,11 @@ def scored(source: str, names: dict[str, str], function: str = "fitness", takes:
     return toy_benchmark().scored_by(Scoring.of(source, function, names, takes))
 
 
-def judged(stack: Stack, benchmark: Benchmark, plans: PlanTable = SMALL, scorer: Scorer | None = None) -> Judged:
+def judged(stack: Stack, benchmark: Benchmark, plans: PlanTable = SMALL, scorer: Scorer | None = None) -> ScoreSheet:
     return judge_stack(stack, benchmark, InlineJudge(), JUDGING, plans, scorer=scorer)
 
 
-def column(found: Judged, benchmark: Benchmark, name: str) -> np.ndarray:
+def column(found: ScoreSheet, benchmark: Benchmark, name: str) -> np.ndarray:
     return found.scores[:, :, [objective.name for objective in benchmark.objectives].index(name)]
 
 
