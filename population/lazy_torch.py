@@ -19,8 +19,9 @@ __all__ = ["functional", "torch"]
 class _Lazy(ModuleType):
     def __getattr__(self, name: str) -> Any:
         module = importlib.import_module(self.__name__)
-        self.__dict__.update(vars(module))
-        return getattr(module, name)  # some names torch itself makes when they are asked for
+        self.__dict__.update(vars(module))  # with torch's own way to make names that are asked for
+        self.__class__ = ModuleType  # type: ignore[assignment]  # from here on a name costs what it costs there
+        return getattr(self, name)
 
 
 if TYPE_CHECKING:
