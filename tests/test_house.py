@@ -42,8 +42,6 @@ HEAVY = (
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 40
 MAX_PUBLIC_NAMES = 25
-#: Longer functions that are to be split; nothing may be added.
-TOO_LONG = {"evolve.driver.launch.launch"}
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc", "base2"}
 UNPICKLERS = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "marshal", "shelve", "jsonpickle"}
 
@@ -222,15 +220,7 @@ def test_a_function_is_short(name: str) -> None:
         for function in functions_of(syntax(name))
         if lines_of(function, name) > MAX_FUNCTION_LINES
     }
-    assert long - TOO_LONG == set()
-
-
-def test_functions_that_are_still_too_long_exist_and_are_too_long() -> None:
-    """A name that stands on the list without need would hide the next long function of that name."""
-    for full in TOO_LONG:
-        name, _, function = full.rpartition(".")
-        (found,) = [node for node in functions_of(syntax(name)) if node.name == function]
-        assert lines_of(found, name) > MAX_FUNCTION_LINES
+    assert long == set()
 
 
 def functions_of(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

@@ -105,19 +105,23 @@ def launch(
         Locked: another process runs this campaign. DiskFull: and the campaign is paused.
     """
     home.check_current()
-    known = dict(campaign_by_key(home, plan.key.hex()))
-    done = [name for name, state in known.items() if state == "done"]
-    wanted = handle if handle is not None else done[0] if done and not again else None
-    if wanted in done and extension is None:
-        return {**_required_summary(home, str(wanted)), "already_done": True, "again": None}
-    if wanted is None:
-        wanted = _unfinished(home, known) if not again else None
-    if wanted is None:
-        wanted = _begin_folder(home, plan)
-    earlier = [name for name in done if name != wanted and not _required_summary(home, name).get("extended")]
     clock = clock or SystemClock()
-    job = _Job(home, wanted, progress, tracker, interrupted, clock, extension, inexactly, disk_wait_s, say)
-    return _run(plan, job, earlier[0] if earlier else None)
+    job = _Job(home, handle or "", progress, tracker, interrupted, clock, extension, inexactly, disk_wait_s, say)
+    return _found_or_run(plan, job, again=again)
+
+
+def _found_or_run(plan: Plan, job: _Job, *, again: bool) -> dict[str, Any]:
+    """Returns the summary of the job's campaign; where it names none, of the one to show, to go on with, or to begin."""
+    home = job.home
+    states = dict(campaign_by_key(home, plan.key.hex()))
+    done = [name for name, state in states.items() if state == "done"]
+    wanted = job.handle or (None if again else next(iter(done), None))
+    if wanted in done and job.extension is None:
+        return {**_required_summary(home, str(wanted)), "already_done": True, "again": None}
+    wanted = wanted or (None if again else _unfinished(home, states)) or _begin_folder(home, plan)
+    others = (name for name in done if name != wanted)
+    earlier = next((name for name in others if not _required_summary(home, name).get("extended")), None)
+    return _run(plan, replace(job, handle=wanted), earlier)
 
 
 def _unfinished(home: Home, known: Mapping[str, str]) -> str | None:
