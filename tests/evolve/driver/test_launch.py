@@ -133,6 +133,14 @@ def test_again_says_when_something_is_not_the_same(copy: Path, monkeypatch: pyte
     assert (compared["population_same"], compared["lineage_same"], compared["champion_same"]) == (True, False, True)
 
 
+def test_again_compares_with_the_first_and_reads_no_summary_of_others(copy: Path) -> None:
+    """Of another equal campaign no more was written than how it ended: that stopped the third one."""
+    whole.run_in(copy, again=True)
+    Home.open(copy).write_summary("digits-2", {"state": "done"})
+    third = whole.run_in(copy, again=True)
+    assert (third["campaign"], third["again"]["earlier"]) == ("digits-3", "digits")
+
+
 @pytest.fixture
 def unfinished(copy: Path) -> Home:
     """A home whose driver was killed between the last commit and the summary."""
